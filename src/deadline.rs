@@ -1,0 +1,74 @@
+//! One deadline for a whole call, on the monotonic clock.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use crate::error::{Errno, Result};
+use crate::sys::poll::{self, Events};
+
+/// When a call gives up. The clock is read at the first wait, not before: a call that finds its
+/// descriptor ready pays nothing for its deadline.
+#[derive(Clone, Copy, Debug)]
+pub enum Deadline {
+    /// Waits for ever.
+    Never,
+    /// Doesn't wait.
+    Now,
+    /// So long after the first wait.
+    After(Duration),
+    /// At this time.
+    At(Instant),
+}
+
+impl Deadline {
+    /// As poll(2) has it: negative waits for ever, 0 doesn't wait.
+    pub fn from_timeout_ms(timeout_ms: i32) -> Deadline {
+        match u64::try_from(timeout_ms) {
+            Err(_) => Deadline::Never,
+            Ok(0) => Deadline::Now,
+            Ok(ms) => Deadline::After(Duration::from_millis(ms)),
+        }
+    }
+
+    /// Whether a blocking system call would do.
+    pub fn is_never(&self) -> bool {
+        matches!(self, Deadline::Never)
+    }
+
+    /// The clock runs from here on, for a call that is made of several.
+    pub fn start(&mut self) -> Deadline {
+        if let Deadline::After(limit) = *self {
+            *self = Deadline::At(Instant::now() + limit);
+        }
+        *self
+    }
+
+    /// Milliseconds left for poll(2), rounded up: -1 for ever, 0 when it has passed.
+    pub fn remaining_ms(&mut self) -> i32 {
+        let at = match self.start() {
+            Deadline::At(at) => at,
+            Deadline::Now => return 0,
+            _ => return -1,
+        };
+        let left = at.saturating_duration_since(Instant::now());
+        let ms = left.as_nanos().div_ceil(1_000_000);
+        i32::try_from(ms).unwrap_or(i32::MAX)
+    }
+
+    /// Waits until `fd` has one of `events` (or an error or hang-up, which poll always reports).
+    /// `EAGAIN` if there was no time to wait, `ETIMEDOUT` if it has passed.
+    pub fn wait(&mut self, fd: BorrowedFd<'_>, events: Events) -> Result<Events> {
+        loop {
+            let ms = self.remaining_ms();
+            match poll::poll(fd, events, ms) {
+                Ok(found) if found.is_empty() => match self {
+                    Deadline::Now => return Err(Errno::EAGAIN),
+                    _ if ms == 0 => return Err(Errno::ETIMEDOUT),
+                    _ => {}
+                },
+                Err(Errno::EINTR) => {}
+                result => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Broadcast.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use libc::{in_addr, ssize_t};
+
+use super::convert::{self, Place, counted, descriptor};
+use super::guard::guard;
+use crate::broadcast::{self, Reach};
+use crate::sys::sockaddr;
+
+/// Lets a socket send broadcasts, or not: setsockopt(SO_BROADCAST). Receiving needs no permission,
+/// but a socket bound to the wildcard or to the broadcast address.
+///
+/// - fd: a socket.
+/// - on: 0 forbids (the kernel's default), anything else allows.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+///
+/// Any thread. Since 0.1.0. See socket(7).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_enable_broadcast(fd: c_int, on: c_int) -> c_int {
+    guard(|| broadcast::enable(descriptor(fd)?, on != 0))
+}
+
+/// Whether a socket may send broadcasts: getsockopt(SO_BROADCAST).
+///
+/// Returns 1 or 0.
+///
+/// Errors:
+/// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+///
+/// Any thread. Since 0.1.0. See socket(7).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_get_broadcast(fd: c_int) -> c_int {
+    guard(|| broadcast::is_enabled(descriptor(fd)?))
+}
+
+/// The directed broadcast address of an interface: its address with the host part all ones, by
+/// getifaddrs(). Computed, because the system reports something else where an address was assigned
+/// without a broadcast address.
+///
+/// - interface: a name "eth0" (its first network that has a broadcast address), one of its
+///   addresses "192.0.2.2" (the network of that address), or its index "3".
+/// - out: written with the address, in network byte order.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EADDRNOTAVAIL: there is none: no IPv4 address, a /31 or /32, a point-to-point link.
+/// -ENODEV: there is no such interface. -EINVAL: an empty text.
+/// -EFAULT: interface or out is NULL. -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+///
+/// Any thread. Since 0.1.0. See getifaddrs(3), RFC 919, RFC 3021.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_broadcast_address(interface: *const c_char, out: *mut in_addr) -> c_int {
+    // SAFETY: the header asks for text that ends in a NUL, and for a place.
+    guard(|| unsafe {
+        let place = Place::new(out)?;
+        place.put(sockaddr::in_addr(broadcast::address_of(convert::text(interface)?)?));
+        Ok(())
+    })
+}
+
+/// The directed broadcast address of a network: "192.12.34.7/24" gives 192.12.34.255. No system
+/// call.
+///
+/// - cidr: an IPv4 address, a slash, and the prefix's length or a netmask ("/255.255.255.0").
+/// - out: written with the address, in network byte order.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EINVAL: it isn't such a text. -EADDRNOTAVAIL: /31 and /32 have none.
+/// -EFAULT: cidr or out is NULL.
+///
+/// Any thread. Since 0.1.0. See RFC 4632, RFC 3021.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_directed_broadcast(cidr: *const c_char, out: *mut in_addr) -> c_int {
+    // SAFETY: the header asks for text that ends in a NUL, and for a place.
+    guard(|| unsafe {
+        let place = Place::new(out)?;
+        place.put(sockaddr::in_addr(broadcast::directed(convert::text(cidr)?)?));
+        Ok(())
+    })
+}
+
+/// Sends one datagram to the directed broadcast address of an interface, or with NULL once on every
+/// interface that is up and has one: sendmsg() with IP_PKTINFO, so that it leaves by that interface
+/// whatever the routes say.
+///
+/// - fd: an IPv4 UDP socket with castio_enable_broadcast. If it is bound to an address, that is the
+///   sender's.
+/// - buf, len: the payload, in bytes.
+/// - port: the receivers', in host byte order.
+/// - interface: as in castio_broadcast_address, or NULL.
+/// - sent: how many datagrams went out, written on failure too. May be NULL.
+///
+/// Returns the number of datagrams. With NULL every interface is tried; if one fails, its error is
+/// returned when all have been.
+///
+/// Errors:
+/// -EACCES: broadcasts aren't enabled on this socket.
+/// -EADDRNOTAVAIL: there is no broadcast address: see castio_broadcast_address.
+/// -ENODEV: there is no such interface. -EINVAL: an empty text, or port 0.
+/// -EMSGSIZE: more than a datagram may have; broadcasts aren't fragmented.
+/// -EAGAIN: the socket is non-blocking and has no room. -ENETDOWN, -ENETUNREACH: the interface is down.
+/// -EAFNOSUPPORT: not an IPv4 socket. -EPROTOTYPE: a stream socket.
+/// -EFAULT: buf is NULL and len isn't 0, or isn't readable. -EBADF, -ENOTSOCK: no open socket.
+///
+/// Any thread; no SIGPIPE. Since 0.1.0. See ip(7).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_send_broadcast(
+    fd: c_int,
+    buf: *const c_void,
+    len: usize,
+    port: u16,
+    interface: *const c_char,
+    sent: *mut usize,
+) -> ssize_t {
+    // SAFETY: passed on.
+    unsafe { send(fd, buf, len, port, interface, sent, Reach::Directed) }
+}
+
+/// Sends one datagram to 255.255.255.255 out of a chosen interface, or with NULL once on every
+/// interface that is up and has broadcast: sendmsg() with IP_PKTINFO. (IP_MULTICAST_IF doesn't
+/// choose it, and without one the kernel takes the default route's interface alone.)
+///
+/// - fd, buf, len, port, sent: as in castio_send_broadcast.
+/// - interface: a name, one of its addresses, or its index; it needs no IPv4 address. Or NULL.
+///
+/// Returns the number of datagrams.
+///
+/// Errors: as castio_send_broadcast; -EADDRNOTAVAIL only with NULL: no interface has broadcast.
+///
+/// Any thread; no SIGPIPE. Since 0.1.0. See ip(7), RFC 919.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_send_limited_broadcast(
+    fd: c_int,
+    buf: *const c_void,
+    len: usize,
+    port: u16,
+    interface: *const c_char,
+    sent: *mut usize,
+) -> ssize_t {
+    // SAFETY: passed on.
+    unsafe { send(fd, buf, len, port, interface, sent, Reach::Limited) }
+}
+
+/// # Safety
+/// As the header says of the two functions above.
+unsafe fn send(
+    fd: c_int,
+    buf: *const c_void,
+    len: usize,
+    port: u16,
+    interface: *const c_char,
+    sent: *mut usize,
+    reach: Reach,
+) -> ssize_t {
+    // SAFETY: the header asks for `len` bytes, for text that ends in a NUL or NULL, and for NULL or
+    // a place in `sent`.
+    guard(|| unsafe {
+        counted(sent, |sent| {
+            let (fd, bytes) = (descriptor(fd)?, convert::region(buf, len)?);
+            broadcast::send(fd, bytes, port, convert::optional_text(interface), reach, sent)
+        })
+    })
+}

@@ -1,0 +1,156 @@
+//! From C's arguments to Rust's, checked: NULL with a length is `EFAULT`, a negative descriptor
+//! `EBADF`, an impossible value `EINVAL`; length 0 ignores the pointer.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+
+use libc::{iovec, sockaddr, socklen_t};
+
+use crate::error::{Errno, Result};
+use crate::sys::memory::{List, Region};
+use crate::sys::sockaddr as addresses;
+
+/// The caller's descriptor, for this call.
+pub(super) fn descriptor<'call>(fd: c_int) -> Result<BorrowedFd<'call>> {
+    if fd < 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: not -1. Whether it is open the kernel says; the caller keeps it open for the call.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Memory that the kernel reads (`Out`) or writes (`In`).
+///
+/// # Safety
+/// `len` bytes at `base` stay valid for the call, or `base` is NULL.
+pub(super) unsafe fn region<'call, Direction>(base: *const c_void, len: usize) -> Result<Region<'call, Direction>> {
+    if len > isize::MAX as usize {
+        return Err(Errno::EINVAL);
+    }
+    if base.is_null() && len > 0 {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: promised by the caller.
+    Ok(unsafe { Region::from_raw(base, len) })
+}
+
+/// A list of such memory.
+///
+/// # Safety
+/// `count` iovecs at `first` stay valid and unchanged for the call, or `first` is NULL.
+pub(super) unsafe fn list<'call, Direction>(first: *const iovec, count: c_int) -> Result<List<'call, Direction>> {
+    let count = array(first, usize::try_from(count).map_err(|_| Errno::EINVAL)?)?;
+    // SAFETY: promised by the caller.
+    Ok(unsafe { List::from_raw(first, count) })
+}
+
+/// The length of an array that can be looked at: neither NULL nor misaligned, unless it is empty.
+pub(super) fn array<T>(first: *const T, count: usize) -> Result<usize> {
+    if count == 0 {
+        return Ok(0);
+    }
+    if first.is_null() || !first.is_aligned() {
+        return Err(Errno::EFAULT);
+    }
+    match count.checked_mul(size_of::<T>()) {
+        Some(bytes) if bytes <= isize::MAX as usize => Ok(count),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Text that must be there.
+///
+/// # Safety
+/// `text` is NULL or ends in a NUL.
+pub(super) unsafe fn text<'call>(text: *const c_char) -> Result<&'call CStr> {
+    // SAFETY: passed on.
+    unsafe { optional_text(text) }.ok_or(Errno::EFAULT)
+}
+
+/// Text, or NULL.
+///
+/// # Safety
+/// `text` is NULL or ends in a NUL.
+pub(super) unsafe fn optional_text<'call>(text: *const c_char) -> Option<&'call CStr> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, so it ends in a NUL.
+    Some(unsafe { CStr::from_ptr(text) })
+}
+
+/// An IPv4 or IPv6 address, copied out.
+///
+/// # Safety
+/// `len` bytes can be read at `address`, or it is NULL.
+pub(super) unsafe fn address(address: *const sockaddr, len: socklen_t) -> Result<SocketAddr> {
+    if address.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: promised by the caller.
+    unsafe { addresses::from_raw(address, len) }
+}
+
+/// Where a result goes: checked before anything is done, written when all is.
+pub(super) struct Place<T>(*mut T);
+
+impl<T> Place<T> {
+    /// # Safety
+    /// `place` is NULL or can be written to.
+    pub(super) unsafe fn new(place: *mut T) -> Result<Self> {
+        if place.is_null() { Err(Errno::EFAULT) } else { Ok(Place(place)) }
+    }
+
+    pub(super) fn put(self, value: T) {
+        // SAFETY: promised in `new`.
+        unsafe { self.0.write(value) }
+    }
+}
+
+/// Runs a call that counts what it did, and writes the count whatever comes of it.
+///
+/// # Safety
+/// `place` is NULL or can be written to.
+pub(super) unsafe fn counted<T>(place: *mut usize, call: impl FnOnce(&mut usize) -> Result<T>) -> Result<T> {
+    let mut count = 0;
+    let result = call(&mut count);
+    if !place.is_null() {
+        // SAFETY: promised by the caller.
+        unsafe { place.write(count) };
+    }
+    result
+}
+
+/// Copies text for C, cut to fit and ended by a NUL; the whole text's length.
+///
+/// # Safety
+/// `len` bytes at `buf` can be written, or `buf` is NULL.
+pub(super) unsafe fn put_text(buf: *mut c_char, len: usize, text: &str) -> Result<c_int> {
+    let whole = c_int::try_from(text.len()).map_err(|_| Errno::EOVERFLOW)?;
+    if len == 0 {
+        return Ok(whole);
+    }
+    if buf.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    let kept = text.len().min(len - 1);
+    // SAFETY: `kept` bytes and a NUL fit into `len`, and our text isn't the caller's memory.
+    unsafe {
+        std::ptr::copy_nonoverlapping(text.as_ptr().cast(), buf, kept);
+        buf.add(kept).write(0);
+    }
+    Ok(whole)
+}
+
+/// The size that the caller wrote into the first member of a struct.
+///
+/// # Safety
+/// `first` is NULL (0) or points to the struct.
+pub(super) unsafe fn struct_size(first: *const usize) -> usize {
+    if first.is_null() {
+        return 0;
+    }
+    // SAFETY: the struct starts with its size.
+    unsafe { first.read() }
+}

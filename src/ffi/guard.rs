@@ -1,0 +1,71 @@
+//! What every function of the C face is wrapped in: one result rule, and no panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use libc::{c_int, ssize_t};
+
+use crate::error::{Errno, Result};
+use crate::sys;
+
+/// What a room returns, as C gets it: 0 or more for success, a negative errno for failure.
+pub(super) trait Outcome {
+    type C;
+    fn success(self) -> Self::C;
+    fn failure(code: c_int) -> Self::C;
+}
+
+impl Outcome for usize {
+    type C = ssize_t;
+    fn success(self) -> ssize_t {
+        ssize_t::try_from(self).unwrap_or(ssize_t::MAX)
+    }
+    fn failure(code: c_int) -> ssize_t {
+        code as ssize_t
+    }
+}
+
+impl Outcome for i32 {
+    type C = c_int;
+    fn success(self) -> c_int {
+        self
+    }
+    fn failure(code: c_int) -> c_int {
+        code
+    }
+}
+
+impl Outcome for () {
+    type C = c_int;
+    fn success(self) -> c_int {
+        0
+    }
+    fn failure(code: c_int) -> c_int {
+        code
+    }
+}
+
+impl Outcome for bool {
+    type C = c_int;
+    fn success(self) -> c_int {
+        c_int::from(self)
+    }
+    fn failure(code: c_int) -> c_int {
+        code
+    }
+}
+
+/// Runs a function's body; sets `errno` on failure. A panic, which would be a bug of ours, becomes
+/// `ENOTRECOVERABLE` instead of undefined behaviour.
+pub(super) fn guard<T: Outcome>(body: impl FnOnce() -> Result<T>) -> T::C {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => value.success(),
+        Ok(Err(error)) => fail::<T>(error),
+        Err(_) => fail::<T>(Errno::ENOTRECOVERABLE),
+    }
+}
+
+#[cold]
+fn fail<T: Outcome>(error: Errno) -> T::C {
+    sys::set_errno(error.raw());
+    T::failure(-error.raw())
+}

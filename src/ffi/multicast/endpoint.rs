@@ -1,0 +1,120 @@
+//! Sockets for one group.
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::os::fd::IntoRawFd;
+
+use libc::{sockaddr, socklen_t};
+
+use super::super::convert;
+use super::super::guard::guard;
+use super::{target, target_addr};
+use crate::address::Scoped;
+use crate::multicast::endpoint;
+
+/// Makes a NEW descriptor, yours to close, that receives one multicast group and nothing else:
+/// bound to the group and the port, which it shares with other sockets (SO_REUSEADDR and
+/// SO_REUSEPORT), MULTICAST_ALL off, joined.
+///
+/// - group, interface: as in castio_join_group.
+/// - port: in host byte order; 0 lets the kernel choose.
+/// - source: NULL for any source, or the one to receive from (castio_join_source).
+///
+/// Returns a blocking UDP socket, closed on exec.
+///
+/// Errors:
+/// -EADDRINUSE: a socket that doesn't share it has the port.
+/// -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
+/// -EMFILE, -ENFILE: no descriptor left. Others as castio_join_group and castio_join_source.
+///
+/// Any thread. Since 0.1.0. See ip(7), udp(7).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_open_receiver(
+    group: *const c_char,
+    port: u16,
+    source: *const c_char,
+    interface: *const c_char,
+) -> c_int {
+    // SAFETY: the header asks for text that ends in a NUL, or NULL.
+    guard(|| unsafe {
+        let target = target(group, interface)?;
+        let source = convert::optional_text(source).map(Scoped::parse).transpose()?;
+        endpoint::open_receiver(target, port, source.map(|source| source.ip)).map(IntoRawFd::into_raw_fd)
+    })
+}
+
+/// castio_open_receiver by socket address: makes a NEW descriptor, yours to close.
+///
+/// - group, group_len: a struct sockaddr_in or sockaddr_in6 with the port.
+/// - source, source_len: likewise, its port doesn't count; or NULL.
+/// - ifindex: the interface's index; 0 is the kernel's choice.
+///
+/// Returns, errors, threads as castio_open_receiver. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_open_receiver_addr(
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+    ifindex: c_uint,
+) -> c_int {
+    // SAFETY: the header asks for addresses of these lengths.
+    guard(|| unsafe {
+        let target = target_addr(group, group_len, ifindex)?;
+        let port = convert::address(group, group_len)?.port();
+        let source = match source.is_null() {
+            true => None,
+            false => Some(convert::address(source, source_len)?.ip().to_canonical()),
+        };
+        endpoint::open_receiver(target, port, source).map(IntoRawFd::into_raw_fd)
+    })
+}
+
+/// Makes a NEW descriptor, yours to close, that sends to one multicast group: connected to it, so
+/// that send() and the functions of this library need no address.
+///
+/// - group, interface: as in castio_join_group; sending joins nothing.
+/// - port: in host byte order.
+/// - ttl: as in castio_set_ttl: 0 stays on this host, 1 on this link, up to 255.
+///
+/// Returns a blocking UDP socket, closed on exec.
+///
+/// Errors:
+/// -EINVAL: ttl isn't in 0..255, or group isn't a multicast address.
+/// -ENETUNREACH: interface is NULL and there is no route to the group: name an interface.
+/// -ENODEV: there is no such interface; or NULL, and the group (ff01::, ff02::) means nothing
+///   without one.
+/// -EADDRNOTAVAIL: the interface has no address of the group's family.
+/// -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left.
+///
+/// Any thread. Since 0.1.0. See ip(7), udp(7).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_open_sender(
+    group: *const c_char,
+    port: u16,
+    interface: *const c_char,
+    ttl: c_int,
+) -> c_int {
+    // SAFETY: the header asks for text that ends in a NUL, or NULL.
+    guard(|| unsafe { endpoint::open_sender(target(group, interface)?, port, ttl).map(IntoRawFd::into_raw_fd) })
+}
+
+/// castio_open_sender by socket address: makes a NEW descriptor, yours to close.
+///
+/// - group, group_len: a struct sockaddr_in or sockaddr_in6 with the port.
+/// - ifindex: the interface's index; 0 is the kernel's choice.
+///
+/// Returns, errors, threads as castio_open_sender. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_open_sender_addr(
+    group: *const sockaddr,
+    group_len: socklen_t,
+    ifindex: c_uint,
+    ttl: c_int,
+) -> c_int {
+    // SAFETY: the header asks for an address of this length.
+    guard(|| unsafe {
+        let target = target_addr(group, group_len, ifindex)?;
+        let port = convert::address(group, group_len)?.port();
+        endpoint::open_sender(target, port, ttl).map(IntoRawFd::into_raw_fd)
+    })
+}

@@ -1,0 +1,188 @@
+//! The whole source filter of a group.
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::net::IpAddr;
+
+use libc::{sockaddr, sockaddr_storage, socklen_t};
+
+use super::super::convert::{self, Place, array, counted, descriptor};
+use super::super::guard::guard;
+use super::{target, target_addr};
+use crate::address::Scoped;
+use crate::error::{Errno, Result};
+use crate::multicast::filter;
+use crate::sys::multicast::{FilterMode, Target};
+use crate::sys::sockaddr as addresses;
+
+/// A filter that lets in every source but those listed (MCAST_EXCLUDE).
+pub const CASTIO_FILTER_EXCLUDE: c_int = 0;
+/// A filter that lets in no source but those listed (MCAST_INCLUDE).
+pub const CASTIO_FILTER_INCLUDE: c_int = 1;
+
+/// Makes a group's source filter what is given, whatever it was, and joins the group if need be:
+/// setsockopt(MCAST_MSFILTER).
+///
+/// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
+/// - group, interface: as in castio_join_group.
+/// - mode: CASTIO_FILTER_EXCLUDE (with no source: from any) or CASTIO_FILTER_INCLUDE (with no
+///   source: leaves the group).
+/// - sources, count: addresses in text, of the group's family.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EINVAL: mode is neither; group or a source isn't an address of its kind.
+/// -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there.
+/// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64).
+/// -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM: as castio_join_group.
+/// -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// On failure a group that was joined is as before, and one that wasn't isn't.
+///
+/// Any thread. Since 0.1.0. See RFC 3678, section 4.2.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_set_source_filter(
+    fd: c_int,
+    group: *const c_char,
+    interface: *const c_char,
+    mode: c_int,
+    sources: *const *const c_char,
+    count: usize,
+) -> c_int {
+    // SAFETY: the header asks for text that ends in a NUL, and for an array of such.
+    guard(|| unsafe {
+        let fd = descriptor(fd)?;
+        let (mode, target) = (filter_mode(mode)?, target(group, interface)?);
+        let sources = collect(sources, count, |source| Ok(Scoped::parse(convert::text(source.read())?)?.ip))?;
+        filter::set(fd, target, mode, &sources)
+    })
+}
+
+/// castio_set_source_filter by socket address.
+///
+/// - group, group_len, ifindex: as in castio_join_group_addr.
+/// - sources, count: an array of addresses.
+///
+/// Returns 0. Errors, threads as castio_set_source_filter. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_set_source_filter_addr(
+    fd: c_int,
+    group: *const sockaddr,
+    group_len: socklen_t,
+    ifindex: c_uint,
+    mode: c_int,
+    sources: *const sockaddr_storage,
+    count: usize,
+) -> c_int {
+    // SAFETY: the header asks for an address of this length, and for an array of addresses.
+    guard(|| unsafe {
+        let fd = descriptor(fd)?;
+        let (mode, target) = (filter_mode(mode)?, target_addr(group, group_len, ifindex)?);
+        let len = size_of::<sockaddr_storage>() as socklen_t;
+        let sources = collect(sources, count, |source| Ok(convert::address(source.cast(), len)?.ip().to_canonical()))?;
+        filter::set(fd, target, mode, &sources)
+    })
+}
+
+/// Reads a group's source filter: getsockopt(MCAST_MSFILTER).
+///
+/// - fd, group, interface: as in castio_join_group. With NULL the first interface on which this
+///   socket has joined the group.
+/// - mode: written with CASTIO_FILTER_EXCLUDE or CASTIO_FILTER_INCLUDE.
+/// - sources, capacity: written with as many addresses as there is room for; NULL with 0.
+/// - count: written with how many there are, on failure with 0. May be NULL.
+///
+/// Returns 0, also when there are more sources than room.
+///
+/// Errors:
+/// -EADDRNOTAVAIL: this socket has not joined that group there.
+/// -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPROTO: as castio_join_group.
+/// -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
+/// isn't a socket.
+///
+/// Any thread. Since 0.1.0. See RFC 3678, section 4.2.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_get_source_filter(
+    fd: c_int,
+    group: *const c_char,
+    interface: *const c_char,
+    mode: *mut c_int,
+    sources: *mut sockaddr_storage,
+    capacity: usize,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: the header asks for text that ends in a NUL, and for places of these sizes.
+    guard(|| unsafe {
+        counted(count, |count| {
+            let (fd, place) = (descriptor(fd)?, Place::new(mode)?);
+            get(fd, target(group, interface)?, place, sources, capacity, count)
+        })
+    })
+}
+
+/// castio_get_source_filter by socket address.
+///
+/// - group, group_len, ifindex: as in castio_join_group_addr.
+///
+/// Returns 0. Errors, threads as castio_get_source_filter. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_get_source_filter_addr(
+    fd: c_int,
+    group: *const sockaddr,
+    group_len: socklen_t,
+    ifindex: c_uint,
+    mode: *mut c_int,
+    sources: *mut sockaddr_storage,
+    capacity: usize,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: the header asks for an address of this length, and for places of these sizes.
+    guard(|| unsafe {
+        counted(count, |count| {
+            let (fd, place) = (descriptor(fd)?, Place::new(mode)?);
+            get(fd, target_addr(group, group_len, ifindex)?, place, sources, capacity, count)
+        })
+    })
+}
+
+/// # Safety
+/// `capacity` addresses can be written at `sources`, or it is NULL.
+unsafe fn get(
+    fd: std::os::fd::BorrowedFd<'_>,
+    target: Target,
+    mode: Place<c_int>,
+    sources: *mut sockaddr_storage,
+    capacity: usize,
+    count: &mut usize,
+) -> Result<()> {
+    let capacity = array(sources, capacity)?;
+    let found = filter::get(fd, target, capacity)?;
+    for (index, source) in found.sources.iter().enumerate() {
+        // SAFETY: there are no more sources than the capacity.
+        unsafe { sources.add(index).write(addresses::ip_storage(*source)) };
+    }
+    mode.put(match found.mode {
+        FilterMode::Exclude => CASTIO_FILTER_EXCLUDE,
+        FilterMode::Include => CASTIO_FILTER_INCLUDE,
+    });
+    *count = found.count;
+    Ok(())
+}
+
+fn filter_mode(mode: c_int) -> Result<FilterMode> {
+    match mode {
+        CASTIO_FILTER_EXCLUDE => Ok(FilterMode::Exclude),
+        CASTIO_FILTER_INCLUDE => Ok(FilterMode::Include),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Copies a list of sources out of an array.
+///
+/// # Safety
+/// `first` is NULL or points to `count` items, which `each` may read.
+unsafe fn collect<T>(first: *const T, count: usize, each: impl Fn(*const T) -> Result<IpAddr>) -> Result<Vec<IpAddr>> {
+    if count >= filter::TOO_MANY {
+        return Err(Errno::ENOBUFS);
+    }
+    (0..array(first, count)?).map(|index| each(first.wrapping_add(index))).collect()
+}

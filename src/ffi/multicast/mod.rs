@@ -1,0 +1,37 @@
+//! Multicast, in the order of the header.
+
+pub mod options;
+pub mod membership;
+pub mod membership_addr;
+pub mod filter;
+pub mod endpoint;
+
+use std::ffi::{c_char, c_uint};
+
+use libc::{sockaddr, socklen_t};
+
+use super::convert;
+use crate::address::{self, Scoped};
+use crate::error::Result;
+use crate::interface;
+use crate::sys::multicast::Target;
+
+/// A group and an interface in text.
+///
+/// # Safety
+/// Both are NULL or end in a NUL.
+unsafe fn target(group: *const c_char, interface: *const c_char) -> Result<Target> {
+    // SAFETY: passed on.
+    let (group, interface) = unsafe { (convert::text(group)?, convert::optional_text(interface)) };
+    address::target(Scoped::parse(group)?, interface::resolve_optional(interface)?)
+}
+
+/// A group and an interface in C's types.
+///
+/// # Safety
+/// `len` bytes can be read at `group`, or it is NULL.
+unsafe fn target_addr(group: *const sockaddr, len: socklen_t, ifindex: c_uint) -> Result<Target> {
+    // SAFETY: passed on.
+    let group = unsafe { convert::address(group, len)? };
+    address::target(Scoped::from(group), ifindex)
+}

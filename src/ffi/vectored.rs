@@ -1,0 +1,188 @@
+//! Gathering and scattering.
+
+use std::ffi::{c_int, c_void};
+
+use libc::{iovec, ssize_t};
+
+use super::convert::{self, counted, descriptor};
+use super::guard::guard;
+use crate::deadline::Deadline;
+use crate::sys::memory::{self, Out};
+use crate::vectored;
+
+/// Sends all buffers, in order, as one stretch of a stream or as one message: sendmsg() with
+/// MSG_NOSIGNAL on a socket, pwritev2() with RWF_NOSIGNAL on anything else. Goes on after partial
+/// transfers and signals until everything is out.
+///
+/// - fd: a socket, pipe, file or terminal, blocking or not; its mode isn't touched.
+/// - iov, iovcnt: the buffers, any number of them. The array is not changed.
+/// - timeout_ms: for the whole call, as in poll(): -1 waits for ever, 0 doesn't wait.
+/// - done: how many bytes went out, written on failure too. May be NULL.
+///
+/// Returns the sum of all lengths. A sum of 0 sends an empty message on a datagram or seqpacket
+/// socket and nothing elsewhere. On failure the first *done bytes are out, no others.
+///
+/// Errors:
+/// -EAGAIN: timeout_ms is 0 and there is no room for (the rest of) the data.
+/// -ETIMEDOUT: the time has passed.
+/// -EPIPE, -ECONNRESET: the other end is closed; there is no SIGPIPE.
+/// -EMSGSIZE: a message socket, and more than 1024 buffers (IOV_MAX: cutting the message in two
+///   would be wrong) or more bytes than a message may have.
+/// -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
+/// -EFAULT: iov is NULL, or a buffer isn't readable; the data before it may be out.
+/// -EBADF: fd isn't open for writing.
+/// -EIO: the descriptor takes nothing and gives no error; or an input/output error.
+/// Others as sendmsg() and writev(): -EDESTADDRREQ, -ECONNREFUSED, -ENOBUFS, -ENOSPC, -EFBIG.
+///
+/// Any thread; concurrent writers of one stream may mix their data. A signal handler that returns
+/// doesn't end the call. Since 0.1.0. See writev(2), sendmsg(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_writev_all(
+    fd: c_int,
+    iov: *const iovec,
+    iovcnt: c_int,
+    timeout_ms: c_int,
+    done: *mut usize,
+) -> ssize_t {
+    // SAFETY: the header asks for a valid array, and for NULL or a place in `done`.
+    guard(|| unsafe {
+        counted(done, |done| {
+            let list = convert::list(iov, iovcnt)?;
+            vectored::writev_all(descriptor(fd)?, list, Deadline::from_timeout_ms(timeout_ms), done)
+        })
+    })
+}
+
+/// Fills all buffers, in order, or takes what there is before the end of file: recvmsg() on a
+/// socket, readv() on anything else. Goes on after partial transfers and signals.
+///
+/// - fd: a socket, pipe, file or terminal, blocking or not; its mode isn't touched.
+/// - iov, iovcnt: the buffers, any number of them. The array is not changed.
+/// - timeout_ms: for the whole call, as in poll(): -1 waits for ever, 0 doesn't wait.
+/// - done: how many bytes came in, written on failure too: they are in the buffers, and gone from
+///   the descriptor. May be NULL.
+///
+/// Returns the number of bytes. Less than was asked for is the end of file, or, on a datagram or
+/// seqpacket socket, the length of the one message that was taken (0: an empty one). It doesn't
+/// stop at an urgent mark: see castio_recv_to_mark. Buffers of no bytes take nothing.
+///
+/// Errors:
+/// -EAGAIN: timeout_ms is 0 and (the rest of) the data isn't there.
+/// -ETIMEDOUT: the time has passed.
+/// -EMSGSIZE: a message socket, and the message was longer than the buffers: its head is in them
+///   (*done bytes), its tail is gone. Or more than 1024 buffers (IOV_MAX); nothing is taken then.
+/// -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
+/// -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
+/// -EFAULT: iov is NULL, or a buffer isn't writable.
+/// -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
+/// Others as recvmsg() and readv(): -ENOTCONN, -EIO.
+///
+/// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See readv(2),
+/// recvmsg(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_readv_all(
+    fd: c_int,
+    iov: *const iovec,
+    iovcnt: c_int,
+    timeout_ms: c_int,
+    done: *mut usize,
+) -> ssize_t {
+    // SAFETY: the header asks for a valid array, and for NULL or a place in `done`.
+    guard(|| unsafe {
+        counted(done, |done| {
+            let list = convert::list(iov, iovcnt)?;
+            vectored::readv_all(descriptor(fd)?, list, Deadline::from_timeout_ms(timeout_ms), done)
+        })
+    })
+}
+
+/// Sends all of one buffer: castio_writev_all with a single one.
+///
+/// - fd, timeout_ms, done: as in castio_writev_all.
+/// - buf, len: the data, in bytes; with length 0 buf may be NULL.
+///
+/// Returns len.
+///
+/// Errors: as castio_writev_all. -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0.
+///
+/// Threads and signals as castio_writev_all. Since 0.1.0. See write(2), send(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_write_all(
+    fd: c_int,
+    buf: *const c_void,
+    len: usize,
+    timeout_ms: c_int,
+    done: *mut usize,
+) -> ssize_t {
+    // SAFETY: the header asks for `len` bytes, and for NULL or a place in `done`.
+    guard(|| unsafe {
+        counted(done, |done| {
+            let bytes = convert::region::<Out>(buf, len)?;
+            vectored::writev_all(descriptor(fd)?, bytes.as_list(), Deadline::from_timeout_ms(timeout_ms), done)
+        })
+    })
+}
+
+/// Fills all of one buffer: castio_readv_all with a single one.
+///
+/// - fd, timeout_ms, done: as in castio_readv_all.
+/// - buf, len: where the data goes, and how many bytes; with length 0 buf may be NULL.
+///
+/// Returns the number of bytes; less than len as in castio_readv_all.
+///
+/// Errors: as castio_readv_all. -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0.
+///
+/// Threads and signals as castio_readv_all. Since 0.1.0. See read(2), recv(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_read_all(
+    fd: c_int,
+    buf: *mut c_void,
+    len: usize,
+    timeout_ms: c_int,
+    done: *mut usize,
+) -> ssize_t {
+    // SAFETY: the header asks for `len` bytes, and for NULL or a place in `done`.
+    guard(|| unsafe {
+        counted(done, |done| {
+            let bytes = convert::region(buf, len)?;
+            vectored::readv_all(descriptor(fd)?, bytes.as_list(), Deadline::from_timeout_ms(timeout_ms), done)
+        })
+    })
+}
+
+/// The sum of all lengths of an array of buffers, in bytes. No system call.
+///
+/// Errors:
+/// -EINVAL: iovcnt is negative, or the sum is over SSIZE_MAX.
+/// -EFAULT: iov is NULL and iovcnt isn't 0.
+///
+/// Any thread, any signal handler. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_iov_length(iov: *const iovec, iovcnt: c_int) -> ssize_t {
+    // SAFETY: the header asks for a valid array.
+    guard(|| unsafe { convert::list::<Out>(iov, iovcnt)?.total() })
+}
+
+/// Steps over the first bytes of an array of buffers, in place: those that are done get length 0,
+/// the first unfinished one is cut at its front. For loops of one's own around the nowait
+/// functions. No system call.
+///
+/// - iov, iovcnt: the array, which is changed.
+/// - bytes: how many to step over.
+///
+/// Returns the index of the first unfinished buffer, or iovcnt when all are done.
+///
+/// Errors (the array is unchanged then):
+/// -EINVAL: iovcnt is negative, there are fewer bytes, or their sum is over SSIZE_MAX.
+/// -EFAULT: iov is NULL and iovcnt isn't 0.
+///
+/// Any thread, any signal handler. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_iov_advance(iov: *mut iovec, iovcnt: c_int, bytes: usize) -> c_int {
+    // SAFETY: the header asks for a valid array that is the caller's to change.
+    guard(|| unsafe {
+        let count = convert::list::<Out>(iov, iovcnt)?.count();
+        // At most iovcnt, which is an int.
+        memory::advance_in_place(iov, count, bytes).map(|index| index as c_int)
+    })
+}

@@ -1,0 +1,69 @@
+//! Sockets for one group, right from the start.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::{membership, options};
+use crate::error::Result;
+use crate::sys::multicast::Target;
+use crate::sys::option::{Family, IntOption};
+use crate::sys::sockaddr::SocketAddress;
+use crate::sys::socket;
+
+/// A socket that receives this group (from this source alone, if there is one) and no other.
+///
+/// It is bound to the group's own address, so that unicast and other groups on the same port stay
+/// out, with MULTICAST_ALL off, so that joins of other sockets don't count. The port is shared
+/// with every socket that shares it by SO_REUSEADDR or by SO_REUSEPORT.
+pub fn open_receiver(target: Target, port: u16, source: Option<IpAddr>) -> Result<OwnedFd> {
+    let owned = udp_socket(target)?;
+    let fd = owned.as_fd();
+    IntOption::REUSE_ADDRESS.set(fd, 1)?;
+    IntOption::REUSE_PORT.set(fd, 1)?;
+    options::set_all(fd, false)?;
+    socket::bind(fd, &address(target, port))?;
+    match source {
+        Some(source) => membership::join_source(fd, target, source)?,
+        None => membership::join(fd, target)?,
+    }
+    Ok(owned)
+}
+
+/// A socket connected to this group, so that send(2) needs no address.
+pub fn open_sender(target: Target, port: u16, ttl: i32) -> Result<OwnedFd> {
+    let owned = udp_socket(target)?;
+    let fd = owned.as_fd();
+    options::set_ttl(fd, ttl)?;
+    if target.interface != 0 {
+        options::set_interface(fd, target.interface)?;
+    }
+    socket::connect(fd, &address(target, port))?;
+    Ok(owned)
+}
+
+fn udp_socket(target: Target) -> Result<OwnedFd> {
+    let family = match target.group {
+        IpAddr::V4(_) => Family::V4,
+        IpAddr::V6(_) => Family::V6,
+    };
+    let owned = socket::udp_socket(family.domain())?;
+    if family == Family::V6 {
+        IntOption::IPV6_ONLY.set(owned.as_fd(), 1)?;
+    }
+    Ok(owned)
+}
+
+/// A group of one link needs its interface in the address too; others must not have it.
+fn address(target: Target, port: u16) -> SocketAddress {
+    SocketAddress::from(match target.group {
+        IpAddr::V6(group) => SocketAddr::V6(SocketAddrV6::new(group, port, 0, scope(group, target.interface))),
+        IpAddr::V4(group) => SocketAddr::from((group, port)),
+    })
+}
+
+fn scope(group: Ipv6Addr, interface: u32) -> u32 {
+    match group.octets() {
+        [_, scope, ..] if scope & 0x0f <= 2 => interface,
+        _ => 0,
+    }
+}

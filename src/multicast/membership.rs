@@ -1,0 +1,84 @@
+//! Joining and leaving: whole groups (any source), and single sources of a group.
+//!
+//! The kernel's errors differ by request and say little: EINVAL for "not joined" here,
+//! EADDRNOTAVAIL there, the same EADDRNOTAVAIL for "joined already". Here EADDRNOTAVAIL always
+//! means that it isn't there, and EADDRINUSE that it is there already.
+
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+
+use super::filter;
+use crate::error::{Errno, Result};
+use crate::sys::multicast::{self, FilterMode, GroupRequest, SourceRequest, Target};
+use crate::sys::option;
+
+/// Any source.
+pub fn join(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
+    multicast::group(fd, target, GroupRequest::Join).map_err(|error| common(fd, target, error))
+}
+
+/// All sources of the group.
+pub fn leave(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
+    multicast::group(fd, target, GroupRequest::Leave).map_err(|error| common(fd, target, error))
+}
+
+/// One source more. `EADDRINUSE` if it is joined, or the whole group: there the kernel would
+/// silently cut the group down to this source.
+pub fn join_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
+    check_source(target, source)?;
+    if matches!(filter::get(fd, target, 0), Ok(found) if found.mode == FilterMode::Exclude) {
+        return Err(Errno::EADDRINUSE);
+    }
+    multicast::source(fd, target, source, SourceRequest::Join).map_err(|error| match error {
+        Errno::EADDRNOTAVAIL => Errno::EADDRINUSE,
+        other => common(fd, target, other),
+    })
+}
+
+/// One source less.
+pub fn leave_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
+    check_source(target, source)?;
+    multicast::source(fd, target, source, SourceRequest::Leave).map_err(|error| common(fd, target, error))
+}
+
+/// Nothing more from one source of a group that is joined for any source.
+pub fn block_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
+    check_source(target, source)?;
+    multicast::source(fd, target, source, SourceRequest::Block).map_err(|error| match error {
+        Errno::EADDRNOTAVAIL => Errno::EADDRINUSE,
+        other => common(fd, target, other),
+    })
+}
+
+/// Undoes [`block_source`].
+pub fn unblock_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
+    check_source(target, source)?;
+    multicast::source(fd, target, source, SourceRequest::Unblock).map_err(|error| common(fd, target, error))
+}
+
+/// A source is a host's address, of the group's family.
+pub(super) fn check_source(target: Target, source: IpAddr) -> Result<()> {
+    if source.is_ipv4() != target.group.is_ipv4() {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    if source.is_multicast() || source.is_unspecified() { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// What an error of the kernel means, looked into after the fact.
+#[cold]
+pub(super) fn common(fd: BorrowedFd<'_>, target: Target, error: Errno) -> Errno {
+    match error {
+        // No such option: the socket's family has no such groups, or its type no groups at all.
+        Errno::ENOPROTOOPT | Errno::EOPNOTSUPP => match option::family(fd) {
+            Ok(family) if family == option::Family::V4 && target.group.is_ipv6() => Errno::EAFNOSUPPORT,
+            Ok(_) => Errno::EPROTO,
+            Err(error) => error,
+        },
+        // Not joined, or joined the other way.
+        Errno::EINVAL => match filter::get(fd, target, 0) {
+            Err(Errno::EADDRNOTAVAIL) => Errno::EADDRNOTAVAIL,
+            _ => Errno::EINVAL,
+        },
+        other => other,
+    }
+}

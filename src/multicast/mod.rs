@@ -1,0 +1,6 @@
+//! Multicast: options, membership, source filters, and sockets that are right from the start.
+
+pub mod endpoint;
+pub mod filter;
+pub mod membership;
+pub mod options;

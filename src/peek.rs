@@ -1,0 +1,164 @@
+//! Looking at what waits without taking it: MSG_PEEK with MSG_DONTWAIT.
+
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+
+use crate::deadline::Deadline;
+use crate::error::{Errno, Result};
+use crate::sys::epoll::Arrivals;
+use crate::sys::file;
+use crate::sys::memory::Sink;
+use crate::sys::option::{self, IntOption, SocketType};
+use crate::sys::poll::{self, Events};
+use crate::sys::socket::{self, Flags};
+
+const PEEK: Flags = Flags::PEEK.and(Flags::DONTWAIT);
+
+/// How much is copied to find out how much there is. A peek that gives less has seen all of a
+/// stream; one that gives more, by MSG_TRUNC, has told a datagram's true length.
+const PROBE: usize = 64;
+
+/// What the next read would give now: the bytes of a stream, the true length of a datagram. 0 is
+/// the end of a stream or an empty datagram, `EAGAIN` nothing.
+pub fn available(fd: BorrowedFd<'_>) -> Result<usize> {
+    match probe(fd) {
+        Ok(PROBE) => whole_queue(fd),
+        Err(Errno::ENOTSOCK) => available_in_file(fd),
+        result => result,
+    }
+}
+
+fn probe(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut probe = [MaybeUninit::<u8>::uninit(); PROBE];
+    socket::recv(fd, Sink::from(&mut probe[..]), PEEK.and(Flags::TRUNC))
+}
+
+/// The probe was filled: to the brim by a message, or by a stream that may hold more. FIONREAD
+/// tells on a stream; on a seqpacket socket it would add messages up.
+#[cold]
+fn whole_queue(fd: BorrowedFd<'_>) -> Result<usize> {
+    match option::socket_type(fd)? {
+        SocketType::Stream => Ok(file::bytes_waiting(fd)?.max(PROBE)),
+        _ => Ok(PROBE),
+    }
+}
+
+#[cold]
+fn available_in_file(fd: BorrowedFd<'_>) -> Result<usize> {
+    match file::bytes_waiting(fd)? {
+        0 => {}
+        bytes => return Ok(bytes),
+    }
+    // Nothing: but a reader is told of the end by being woken.
+    if poll::poll(fd, Events::IN, 0)?.is_empty() { Err(Errno::EAGAIN) } else { Ok(0) }
+}
+
+/// Copies what waits without taking it; at most one message.
+pub fn peek(fd: BorrowedFd<'_>, bytes: Sink<'_>) -> Result<usize> {
+    socket::recv(fd, bytes, PEEK)
+}
+
+/// What waits on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    Nothing,
+    /// So many bytes of a stream, or a message of this length.
+    Data(usize),
+    /// A message without a byte.
+    EmptyMessage,
+    /// The end: the peer won't send any more.
+    End,
+    /// An error, which this look has taken away.
+    Error(Errno),
+}
+
+/// Tells apart what [`available`] can't: an empty message from the end, a pending error from one
+/// of the call itself.
+pub fn info(fd: BorrowedFd<'_>) -> Result<State> {
+    match available(fd) {
+        Ok(0) => zero(fd),
+        Ok(bytes) => Ok(State::Data(bytes)),
+        Err(Errno::EAGAIN) => Ok(State::Nothing),
+        Err(error) if is_of_the_call(error) => Err(error),
+        Err(error) => Ok(State::Error(error)),
+    }
+}
+
+/// Whether an error says that this descriptor can't be looked at, rather than what happened to it.
+fn is_of_the_call(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::EBADF | Errno::EINVAL | Errno::ENOTCONN | Errno::ENOTSOCK | Errno::ENOTTY | Errno::EOPNOTSUPP
+    )
+}
+
+fn zero(fd: BorrowedFd<'_>) -> Result<State> {
+    Ok(match option::socket_type(fd) {
+        Ok(SocketType::Datagram) => State::EmptyMessage,
+        // On seqpacket both look alike but for the hang-up. An empty message still queued when the
+        // peer has closed can't be told from the close behind it.
+        Ok(SocketType::SeqPacket) if !poll::poll(fd, Events::RDHUP, 0)?.has(Events::RDHUP.and(Events::HUP)) => {
+            State::EmptyMessage
+        }
+        Ok(_) | Err(Errno::ENOTSOCK) => State::End,
+        Err(error) => return Err(error),
+    })
+}
+
+/// Waits until `bytes` is filled by what waits on a stream, without taking it. Less is the end of
+/// the stream, or its urgent mark; on a message socket, the next message as far as it fits.
+/// `ENOBUFS` if the socket can't hold so much unread.
+pub fn all(fd: BorrowedFd<'_>, bytes: Sink<'_>, mut deadline: Deadline) -> Result<usize> {
+    let wanted = bytes.len();
+    match peek(fd, bytes) {
+        Ok(found) if found == wanted || found == 0 => return Ok(found),
+        Ok(_) | Err(Errno::EAGAIN) => {}
+        Err(error) => return Err(error),
+    }
+    if option::socket_type(fd)? != SocketType::Stream {
+        return message(fd, bytes, &mut deadline);
+    }
+    make_room(fd, wanted)?;
+    stream(fd, bytes, &mut deadline)
+}
+
+fn message(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
+    loop {
+        match peek(fd, bytes) {
+            Err(Errno::EAGAIN) => deadline.wait(fd, Events::IN)?,
+            result => return result,
+        };
+    }
+}
+
+/// poll(2) would return at once for the bytes that are there already; an edge-triggered watch
+/// wakes for each arrival, needs no back-off and changes nothing on the socket.
+fn stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
+    const LAST: Events = Events::RDHUP.and(Events::HUP).and(Events::ERR).and(Events::PRI);
+    let arrivals = Arrivals::watch(fd)?;
+    let mut events = Events::none();
+    loop {
+        match peek(fd, bytes) {
+            Ok(found) if found == bytes.len() || found == 0 || events.has(LAST) => return Ok(found),
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(error) => return Err(error),
+        }
+        deadline.wait(arrivals.fd(), Events::IN)?;
+        events = arrivals.take()?;
+    }
+}
+
+/// TCP's receive buffer grows as data is read, and here nobody reads: setting the low-water mark
+/// makes the kernel grow it now (tcp_set_rcvlowat) and tells by clamping what it can't hold. The
+/// mark itself is put back at once.
+fn make_room(fd: BorrowedFd<'_>, wanted: usize) -> Result<()> {
+    let Ok(wanted) = i32::try_from(wanted) else {
+        return Err(Errno::ENOBUFS);
+    };
+    let before = IntOption::RECEIVE_LOW_WATER.get(fd)?;
+    IntOption::RECEIVE_LOW_WATER.set(fd, wanted)?;
+    let granted = IntOption::RECEIVE_LOW_WATER.get(fd);
+    IntOption::RECEIVE_LOW_WATER.set(fd, before)?;
+    if granted? < wanted { Err(Errno::ENOBUFS) } else { Ok(()) }
+}

@@ -1,0 +1,46 @@
+//! The only place that calls libc: one small typed function for each system call or option.
+//!
+//! Policy (what to try next, what an error means) belongs to the rooms.
+
+pub mod broadcast;
+pub mod cookie;
+pub mod epoll;
+pub mod file;
+pub mod interface;
+pub mod memory;
+pub mod multicast;
+pub mod option;
+pub mod owner;
+pub mod poll;
+pub mod sigpipe;
+pub mod sockaddr;
+pub mod socket;
+
+use crate::error::{Errno, Result};
+
+/// What `errno` says now.
+pub fn last_errno() -> Errno {
+    // SAFETY: glibc returns the address of this thread's errno, valid for the thread's life.
+    Errno::from_raw(unsafe { *libc::__errno_location() })
+}
+
+/// Sets `errno` for the C caller.
+pub fn set_errno(code: i32) {
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = code }
+}
+
+/// A system call that returns a length, -1 on error.
+fn length(result: libc::ssize_t) -> Result<usize> {
+    usize::try_from(result).map_err(|_| last_errno())
+}
+
+/// A system call that returns 0 or more, -1 on error.
+fn value(result: libc::c_int) -> Result<i32> {
+    if result >= 0 { Ok(result) } else { Err(last_errno()) }
+}
+
+/// A system call that returns nothing but success, -1 on error.
+fn done(result: libc::c_int) -> Result<()> {
+    value(result).map(drop)
+}

@@ -1,0 +1,113 @@
+//! Transfers on sockets: send(2), recv(2), sendmsg(2), recvmsg(2), and making sockets.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::memory::{Gather, Scatter, Sink, Source};
+use super::sockaddr::SocketAddress;
+use super::{done, length, value};
+use crate::error::Result;
+
+/// The flags of a transfer (`MSG_*`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Flags(libc::c_int);
+
+impl Flags {
+    /// None.
+    pub const NONE: Flags = Flags(0);
+    /// EPIPE without a SIGPIPE.
+    pub const NOSIGNAL: Flags = Flags(libc::MSG_NOSIGNAL);
+    /// Never blocks, whatever the descriptor's mode.
+    pub const DONTWAIT: Flags = Flags(libc::MSG_DONTWAIT);
+    /// Copies without consuming.
+    pub const PEEK: Flags = Flags(libc::MSG_PEEK);
+    /// A datagram's true length is returned.
+    pub const TRUNC: Flags = Flags(libc::MSG_TRUNC);
+    /// Blocks until all is there.
+    pub const WAITALL: Flags = Flags(libc::MSG_WAITALL);
+    /// Urgent data.
+    pub const OOB: Flags = Flags(libc::MSG_OOB);
+    /// More follows at once.
+    pub const MORE: Flags = Flags(libc::MSG_MORE);
+
+    /// Both.
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    pub(super) const fn raw(self) -> libc::c_int {
+        self.0
+    }
+}
+
+/// What recvmsg(2) tells of what it took.
+pub struct Received {
+    /// Bytes stored.
+    pub len: usize,
+    /// A datagram was longer than the buffers (`MSG_TRUNC`).
+    pub truncated: bool,
+}
+
+/// send(2).
+pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, flags: Flags) -> Result<usize> {
+    // SAFETY: a Source is memory that the kernel may read.
+    length(unsafe { libc::send(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) })
+}
+
+/// recv(2).
+pub fn recv(fd: BorrowedFd<'_>, bytes: Sink<'_>, flags: Flags) -> Result<usize> {
+    // SAFETY: a Sink is memory that the kernel may write.
+    length(unsafe { libc::recv(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) })
+}
+
+/// sendmsg(2) of a list, to the peer.
+pub fn sendmsg(fd: BorrowedFd<'_>, list: Gather<'_>, flags: Flags) -> Result<usize> {
+    let mut message = empty_message();
+    message.msg_iov = list.first();
+    message.msg_iovlen = list.count() as _;
+    // SAFETY: the message names memory that the kernel may read, and nothing else.
+    length(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, flags.0) })
+}
+
+/// recvmsg(2) into a list.
+pub fn recvmsg(fd: BorrowedFd<'_>, list: Scatter<'_>, flags: Flags) -> Result<Received> {
+    let mut message = empty_message();
+    message.msg_iov = list.first();
+    message.msg_iovlen = list.count() as _;
+    // SAFETY: the message names memory that the kernel may write, and nothing else.
+    let len = length(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags.0) })?;
+    Ok(Received { len, truncated: message.msg_flags & libc::MSG_TRUNC != 0 })
+}
+
+pub(super) fn empty_message() -> libc::msghdr {
+    // SAFETY: all zero is a message without address, buffers or control data.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// A new UDP socket, closed on exec.
+pub fn udp_socket(domain: libc::c_int) -> Result<OwnedFd> {
+    // SAFETY: socket(2) takes no pointer.
+    let fd = value(unsafe { libc::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the kernel just made it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// bind(2).
+pub fn bind(fd: BorrowedFd<'_>, address: &SocketAddress) -> Result<()> {
+    let (pointer, len) = address.as_raw();
+    // SAFETY: the address is valid for its length.
+    done(unsafe { libc::bind(fd.as_raw_fd(), pointer, len) })
+}
+
+/// connect(2).
+pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddress) -> Result<()> {
+    let (pointer, len) = address.as_raw();
+    // SAFETY: the address is valid for its length.
+    done(unsafe { libc::connect(fd.as_raw_fd(), pointer, len) })
+}
+
+/// shutdown(2) of the sending side.
+pub fn shutdown_write(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: shutdown(2) takes no pointer.
+    done(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) })
+}

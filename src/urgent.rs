@@ -1,0 +1,156 @@
+//! Urgent ("out-of-band") data: one byte, a mark in the stream, and who is told of it.
+
+use std::os::fd::BorrowedFd;
+
+use crate::deadline::Deadline;
+use crate::error::{Errno, Result};
+use crate::sys::memory::{Sink, Source};
+use crate::sys::option::{self, IntOption, SocketType};
+use crate::sys::owner::{self, Owner};
+use crate::sys::poll::Events;
+use crate::sys::socket::{self, Flags};
+use crate::vectored;
+
+/// Who gets SIGURG when urgent data arrives.
+pub fn set_owner(fd: BorrowedFd<'_>, owner: Owner) -> Result<()> {
+    option::socket_type(fd)?;
+    owner::set(fd, owner)
+}
+
+/// A process by its positive id, a group by its negative one, nobody by 0, as fcntl(F_SETOWN).
+pub fn set_owner_id(fd: BorrowedFd<'_>, id: i32) -> Result<()> {
+    let owner = match id {
+        0 => Owner::Nobody,
+        1.. => Owner::Process(id),
+        _ => Owner::Group(id.checked_neg().ok_or(Errno::EINVAL)?),
+    };
+    set_owner(fd, owner)
+}
+
+/// One thread; 0 is the calling one.
+pub fn set_owner_thread(fd: BorrowedFd<'_>, thread: i32) -> Result<()> {
+    match thread {
+        0 => set_owner(fd, Owner::Thread(owner::this_thread())),
+        1.. => set_owner(fd, Owner::Thread(thread)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The owner as an id; a thread as its own id, which is positive.
+pub fn owner_id(fd: BorrowedFd<'_>) -> Result<i32> {
+    option::socket_type(fd)?;
+    Ok(match owner::get(fd)? {
+        Owner::Nobody => 0,
+        Owner::Process(id) | Owner::Thread(id) => id,
+        Owner::Group(id) => id.wrapping_neg(),
+    })
+}
+
+/// Sends bytes of which the last is urgent. The others go first, by themselves: a MSG_OOB send
+/// that the kernel takes in parts would put marks in the middle.
+pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, mut deadline: Deadline, done: &mut usize) -> Result<usize> {
+    *done = 0;
+    let (before, last) = bytes.split_last().ok_or(Errno::EINVAL)?;
+    check_stream(fd)?;
+    if !before.is_empty() {
+        vectored::writev_all(fd, before.as_list(), deadline.start(), done)?;
+    }
+    let mut flags = Flags::NOSIGNAL.and(Flags::OOB);
+    if !deadline.is_never() {
+        flags = flags.and(Flags::DONTWAIT);
+    }
+    loop {
+        match socket::send(fd, last, flags) {
+            Ok(sent) => {
+                *done += sent;
+                return Ok(*done);
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => deadline.wait(fd, Events::OUT).map(drop)?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The urgent byte. `EINVAL` if there is none, it was read already or it stays in the stream
+/// (OOBINLINE); `EAGAIN` if it is announced but not here yet.
+pub fn recv(fd: BorrowedFd<'_>) -> Result<u8> {
+    // Asked first: IPv6 UDP would ignore MSG_OOB and take a datagram.
+    check_stream(fd)?;
+    let mut byte = [0; 1];
+    match socket::recv(fd, Sink::from(&mut byte[..]), Flags::OOB.and(Flags::DONTWAIT))? {
+        0 => Err(Errno::EINVAL),
+        _ => Ok(byte[0]),
+    }
+}
+
+/// Whether the next byte of the stream is at the mark.
+pub fn at_mark(fd: BorrowedFd<'_>) -> Result<bool> {
+    check_stream(fd)?;
+    option::at_mark(fd)
+}
+
+/// Reads up to the mark and never over it. The count, and whether the mark is reached; 0 without
+/// the mark is the end of the stream.
+pub fn recv_to_mark(fd: BorrowedFd<'_>, bytes: Sink<'_>, mut deadline: Deadline) -> Result<(usize, bool)> {
+    check_stream(fd)?;
+    if bytes.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    loop {
+        if option::at_mark(fd)? {
+            return Ok((0, true));
+        }
+        // A recv that finds ordinary data stops at the mark. One that finds none must not be made:
+        // urgent data that arrives now would put the mark here, and it would step over it.
+        let events = deadline.wait(fd, Events::IN.and(Events::PRI).and(Events::RDHUP))?;
+        if option::at_mark(fd)? {
+            return Ok((0, true));
+        }
+        if !events.has(Events::IN.and(Events::HUP).and(Events::ERR)) {
+            wait_behind_announcement(fd, &mut deadline)?;
+            continue;
+        }
+        match socket::recv(fd, bytes, Flags::DONTWAIT) {
+            Ok(count) => return Ok((count, count > 0 && option::at_mark(fd)?)),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Urgent data is announced but neither it nor ordinary data is here: POLLPRI stays up, so only
+/// POLLIN is worth waiting for.
+fn wait_behind_announcement(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Result<()> {
+    deadline.wait(fd, Events::IN.and(Events::RDHUP)).map(drop)
+}
+
+/// Waits until an urgent byte is there. `EPIPE` if the peer has closed and none can come.
+pub fn wait(fd: BorrowedFd<'_>, mut deadline: Deadline) -> Result<()> {
+    check_stream(fd)?;
+    let events = deadline.wait(fd, Events::PRI.and(Events::RDHUP))?;
+    if events.has(Events::PRI) {
+        return Ok(());
+    }
+    Err(option::take_error(fd)?.unwrap_or(Errno::EPIPE))
+}
+
+/// Whether the urgent byte stays in the stream.
+pub fn set_inline(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
+    check_stream(fd)?;
+    IntOption::OOB_INLINE.set(fd, i32::from(on))
+}
+
+/// Whether the urgent byte stays in the stream.
+pub fn is_inline(fd: BorrowedFd<'_>) -> Result<bool> {
+    check_stream(fd)?;
+    Ok(IntOption::OOB_INLINE.get(fd)? != 0)
+}
+
+/// Only streams have urgent data.
+fn check_stream(fd: BorrowedFd<'_>) -> Result<()> {
+    match option::socket_type(fd)? {
+        SocketType::Stream => Ok(()),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}

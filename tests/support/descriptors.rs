@@ -1,0 +1,1 @@
+//! Pairs of connected descriptors of every kind.

@@ -1,0 +1,1 @@
+//! Hosts: network namespaces that the test makes itself.

@@ -1,0 +1,1 @@
+//! The C programs: linked against the library and run.
