@@ -45,17 +45,36 @@ impl fmt::Display for Errno {
 
 impl std::error::Error for Errno {}
 
+/// A line of the table, its strings in place: without pointers there is nothing to relocate when
+/// the library is loaded.
 struct Entry {
     code: i32,
-    name: &'static CStr,
-    text: &'static str,
+    name: [u8; 16],
+    text: [u8; 52],
+}
+
+/// A string and NULs behind it, at least one: a longer one doesn't compile.
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, which stops at a bad index")]
+const fn padded<const SIZE: usize>(text: &str) -> [u8; SIZE] {
+    let mut place = [0; SIZE];
+    let (bytes, mut index) = (text.as_bytes(), 0);
+    assert!(bytes.len() < SIZE, "no room for a NUL");
+    while index < bytes.len() {
+        place[index] = bytes[index];
+        index += 1;
+    }
+    place
+}
+
+fn until_nul(place: &'static [u8]) -> &'static CStr {
+    CStr::from_bytes_until_nul(place).unwrap_or(c"")
 }
 
 /// The name of an error number, negative or positive: `EADDRINUSE`, `OK` for 0, `EUNKNOWN` for
 /// what Linux doesn't define.
 pub fn name(code: i32) -> &'static CStr {
     match find(code) {
-        Some(entry) => entry.name,
+        Some(entry) => until_nul(&entry.name),
         None if code == 0 => c"OK",
         None => c"EUNKNOWN",
     }
@@ -64,7 +83,7 @@ pub fn name(code: i32) -> &'static CStr {
 /// The text of an error number, negative or positive; `None` for what Linux doesn't define.
 pub fn text(code: i32) -> Option<&'static str> {
     match find(code) {
-        Some(entry) => Some(entry.text),
+        Some(entry) => until_nul(&entry.text).to_str().ok(),
         None if code == 0 => Some("Success"),
         None => None,
     }
@@ -83,15 +102,8 @@ macro_rules! errno_table {
         }
 
         /// Every error number of Linux (errno(3)), in the order of x86.
-        const TABLE: &[Entry] = &[
-            $(Entry {
-                code: libc::$name,
-                name: match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-                    Ok(name) => name,
-                    Err(_) => c"",
-                },
-                text: $text,
-            },)*
+        static TABLE: &[Entry] = &[
+            $(Entry { code: libc::$name, name: padded(stringify!($name)), text: padded($text) },)*
         ];
     };
 }

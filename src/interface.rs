@@ -84,10 +84,12 @@ pub fn list() -> Result<Vec<Entry>> {
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut addresses: Vec<(Name, Assigned)> = Vec::new();
     sys::each_record(|record| match record {
-        sys::Record::Link { index, name, flags } => interfaces.push(Interface { index, name, flags }),
+        sys::Record::Link { index, name, flags } => {
+            let place = interfaces.partition_point(|other| other.index < index);
+            interfaces.insert(place, Interface { index, name, flags });
+        }
         sys::Record::Address { name, ip, netmask, scope } => addresses.push((name, Assigned { ip, netmask, scope })),
     })?;
-    interfaces.sort_by_key(|interface| interface.index);
     let mut entries = Vec::with_capacity(interfaces.len() + addresses.len());
     for interface in interfaces {
         let before = entries.len();

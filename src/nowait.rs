@@ -12,7 +12,7 @@ use crate::transfer::Channel;
 /// Sends what there is room for.
 pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>) -> Result<usize> {
     match socket::send(fd, bytes, Flags::NOSIGNAL.and(Flags::DONTWAIT)) {
-        Err(Errno::ENOTSOCK) => writev(fd, bytes.as_list()),
+        Err(Errno::ENOTSOCK) => write_elsewhere(fd, bytes),
         result => result,
     }
 }
@@ -20,9 +20,19 @@ pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>) -> Result<usize> {
 /// Takes what is there; 0 at the end of file.
 pub fn recv(fd: BorrowedFd<'_>, bytes: Sink<'_>) -> Result<usize> {
     match socket::recv(fd, bytes, Flags::DONTWAIT) {
-        Err(Errno::ENOTSOCK) => readv(fd, bytes.as_list()),
+        Err(Errno::ENOTSOCK) => read_elsewhere(fd, bytes),
         result => result,
     }
+}
+
+#[cold]
+fn write_elsewhere(fd: BorrowedFd<'_>, bytes: Source<'_>) -> Result<usize> {
+    Channel::new(fd).write(bytes.as_list(), Wait::Never)
+}
+
+#[cold]
+fn read_elsewhere(fd: BorrowedFd<'_>, bytes: Sink<'_>) -> Result<usize> {
+    Channel::new(fd).read(bytes.as_list(), Wait::Never).map(|received| received.len)
 }
 
 /// Sends what there is room for of a list.

@@ -15,8 +15,9 @@ use crate::sys::socket::{self, Flags};
 const PEEK: Flags = Flags::PEEK.and(Flags::DONTWAIT);
 
 /// How much is copied to find out how much there is. A peek that gives less has seen all of a
-/// stream; one that gives more, by MSG_TRUNC, has told a datagram's true length.
-const PROBE: usize = 64;
+/// stream; one that gives more, by MSG_TRUNC, has told a datagram's true length. Copying so little
+/// costs less than the two system calls that tell when the probe is filled.
+const PROBE: usize = 1024;
 
 /// What the next read would give now: the bytes of a stream, the true length of a datagram. 0 is
 /// the end of a stream or an empty datagram, `EAGAIN` nothing.

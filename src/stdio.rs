@@ -61,7 +61,7 @@ impl Stream for Writer {
     fn write(&self, from: Source<'_>) -> (usize, Result<()>) {
         let deadline = Deadline::from_timeout_ms(self.0.timeout_ms);
         let mut done = 0;
-        let result = vectored::writev_all(self.0.socket.as_fd(), from.as_list(), deadline, &mut done);
+        let result = vectored::write_all(self.0.socket.as_fd(), from, deadline, &mut done);
         (done, result.map(drop))
     }
 

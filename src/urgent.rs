@@ -53,7 +53,7 @@ pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, mut deadline: Deadline, done:
     let (before, last) = bytes.split_last().ok_or(Errno::EINVAL)?;
     check_stream(fd)?;
     if !before.is_empty() {
-        vectored::writev_all(fd, before.as_list(), deadline.start(), done)?;
+        vectored::write_all(fd, before, deadline.start(), done)?;
     }
     let mut flags = Flags::NOSIGNAL.and(Flags::OOB);
     if !deadline.is_never() {

@@ -17,7 +17,8 @@ pub(super) trait Outcome {
 impl Outcome for usize {
     type C = ssize_t;
     fn success(self) -> ssize_t {
-        ssize_t::try_from(self).unwrap_or(ssize_t::MAX)
+        // A length of the caller's memory, which is at most SSIZE_MAX.
+        self as ssize_t
     }
     fn failure(code: c_int) -> ssize_t {
         code as ssize_t

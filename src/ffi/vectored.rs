@@ -117,8 +117,8 @@ pub unsafe extern "C" fn castio_write_all(
     // SAFETY: the header asks for `len` bytes, and for NULL or a place in `done`.
     guard(|| unsafe {
         counted(done, |done| {
-            let bytes = convert::region::<Out>(buf, len)?;
-            vectored::writev_all(descriptor(fd)?, bytes.as_list(), Deadline::from_timeout_ms(timeout_ms), done)
+            let bytes = convert::region(buf, len)?;
+            vectored::write_all(descriptor(fd)?, bytes, Deadline::from_timeout_ms(timeout_ms), done)
         })
     })
 }
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn castio_read_all(
     guard(|| unsafe {
         counted(done, |done| {
             let bytes = convert::region(buf, len)?;
-            vectored::readv_all(descriptor(fd)?, bytes.as_list(), Deadline::from_timeout_ms(timeout_ms), done)
+            vectored::read_all(descriptor(fd)?, bytes, Deadline::from_timeout_ms(timeout_ms), done)
         })
     })
 }
