@@ -681,7 +681,9 @@ int castio_get_oob_inline(int fd);
  * and on an IPv6 socket setsockopt(IPV6_MULTICAST_HOPS) as well, by the socket's own family.
  *
  * - fd: a UDP or raw socket, IPv4 or IPv6.
- * - ttl: 0 stays on this host, 1 on this link (the kernel's default), up to 255.
+ * - ttl: 1 stays on this link (the kernel's default), 2 crosses one router, up to 255. 0 is for this
+ *   host alone, but Linux keeps it here only when a socket on this host has joined the group and the
+ *   loop is on: else it still goes out on the link, with TTL 0.
  *
  * Returns 0. Unicast isn't touched.
  *
@@ -692,7 +694,8 @@ int castio_get_oob_inline(int fd);
  *
  * Any thread. Since 0.1.0. See ip(7), ipv6(7).
  */
-int castio_set_ttl(int fd, int ttl);
+int castio_set_ttl(int fd,
+                   int ttl);
 
 /**
  * The multicast TTL (IPv6: hop limit): getsockopt(IP_MULTICAST_TTL or IPV6_MULTICAST_HOPS).
@@ -806,7 +809,8 @@ int castio_get_multicast_all(int fd);
 /* Joining and leaving groups and sources, by text ================================================= */
 
 /**
- * Joins a group: from now on this socket gets it from any source. setsockopt(MCAST_JOIN_GROUP).
+ * Joins a group: from now on this socket gets it from any source.
+ * setsockopt(IP_ADD_MEMBERSHIP) or setsockopt(IPV6_ADD_MEMBERSHIP).
  * A socket takes as many groups as the kernel lets it.
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
@@ -833,7 +837,8 @@ int castio_join_group(int fd,
                       const char *interface);
 
 /**
- * Leaves a group with all its sources: setsockopt(MCAST_LEAVE_GROUP). With interface NULL the first
+ * Leaves a group with all its sources: setsockopt(IP_DROP_MEMBERSHIP) or
+ * setsockopt(IPV6_DROP_MEMBERSHIP). With interface NULL the first
  * membership of that group, wherever it is.
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
@@ -1133,7 +1138,7 @@ int castio_set_source_filter_addr(int fd,
  *
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that group there.
- * -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPROTO: as castio_join_group.
+ * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_join_group.
  * -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
  * isn't a socket.
  *
@@ -1209,21 +1214,25 @@ int castio_open_receiver_addr(const struct sockaddr *group,
  *
  * - group, interface: as in castio_join_group; sending joins nothing.
  * - port: in host byte order.
- * - ttl: as in castio_set_ttl: 0 stays on this host, 1 on this link, up to 255.
+ * - ttl: as in castio_set_ttl: 1 stays on this link, 2 crosses one router, up to 255.
  *
  * Returns a blocking UDP socket, closed on exec.
  *
  * Errors:
  * -EINVAL: ttl isn't in 0..255, or group isn't a multicast address.
- * -ENETUNREACH: interface is NULL and there is no route to the group: name an interface.
+ * -ENETUNREACH: interface is NULL and there is no route to the group: name an interface. With IPv6 also
+ *   when the named one has no route for it, such as lo.
  * -ENODEV: there is no such interface; or NULL, and the group (ff01::, ff02::) means nothing
  *   without one.
- * -EADDRNOTAVAIL: the interface has no address of the group's family.
+ * -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host.
  * -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left.
  *
  * Any thread. Since 0.1.0. See ip(7), udp(7).
  */
-int castio_open_sender(const char *group, uint16_t port, const char *interface, int ttl);
+int castio_open_sender(const char *group,
+                       uint16_t port,
+                       const char *interface,
+                       int ttl);
 
 /**
  * castio_open_sender by socket address: makes a NEW descriptor, yours to close.
@@ -1274,7 +1283,7 @@ int castio_get_broadcast(int fd);
  * without a broadcast address.
  *
  * - interface: a name "eth0" (its first network that has a broadcast address), one of its
- *   addresses "192.0.2.2" (the network of that address), or its index "3".
+ *   addresses "192.0.2.2" (the network of that address), or its index "3". "lo" has 127.255.255.255.
  * - out: written with the address, in network byte order.
  *
  * Returns 0.
@@ -1286,7 +1295,8 @@ int castio_get_broadcast(int fd);
  *
  * Any thread. Since 0.1.0. See getifaddrs(3), RFC 919, RFC 3021.
  */
-int castio_broadcast_address(const char *interface, struct in_addr *out);
+int castio_broadcast_address(const char *interface,
+                             struct in_addr *out);
 
 /**
  * The directed broadcast address of a network: "192.12.34.7/24" gives 192.12.34.255. No system
@@ -1306,9 +1316,9 @@ int castio_broadcast_address(const char *interface, struct in_addr *out);
 int castio_directed_broadcast(const char *cidr, struct in_addr *out);
 
 /**
- * Sends one datagram to the directed broadcast address of an interface, or with NULL once on every
- * interface that is up and has one: sendmsg() with IP_PKTINFO, so that it leaves by that interface
- * whatever the routes say.
+ * Sends one datagram to the directed broadcast address of an interface, or with NULL once to every
+ * network of every interface that is up and has one: sendmsg() with IP_PKTINFO, so that it leaves by
+ * that interface whatever the routes say. The loopback interface is only used when it is named.
  *
  * - fd: an IPv4 UDP socket with castio_enable_broadcast. If it is bound to an address, that is the
  *   sender's.
@@ -1323,8 +1333,9 @@ int castio_directed_broadcast(const char *cidr, struct in_addr *out);
  * Errors:
  * -EACCES: broadcasts aren't enabled on this socket.
  * -EADDRNOTAVAIL: there is no broadcast address: see castio_broadcast_address.
- * -ENODEV: there is no such interface. -EINVAL: an empty text, or port 0.
- * -EMSGSIZE: more than a datagram may have; broadcasts aren't fragmented.
+ * -ENODEV: there is no such interface. -EINVAL: an empty text, port 0, or fd is bound (or by a peer
+ *   of this host connected) to 127.0.0.1 and the interface isn't loopback.
+ * -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
  * -EAGAIN: the socket is non-blocking and has no room. -ENETDOWN, -ENETUNREACH: the interface is down.
  * -EAFNOSUPPORT: not an IPv4 socket. -EPROTOTYPE: a stream socket.
  * -EFAULT: buf is NULL and len isn't 0, or isn't readable. -EBADF, -ENOTSOCK: no open socket.
@@ -1340,7 +1351,7 @@ ssize_t castio_send_broadcast(int fd,
 
 /**
  * Sends one datagram to 255.255.255.255 out of a chosen interface, or with NULL once on every
- * interface that is up and has broadcast: sendmsg() with IP_PKTINFO. (IP_MULTICAST_IF doesn't
+ * interface that is up and has broadcast, which loopback hasn't: sendmsg() with IP_PKTINFO. (IP_MULTICAST_IF doesn't
  * choose it, and without one the kernel takes the default route's interface alone.)
  *
  * - fd, buf, len, port, sent: as in castio_send_broadcast.

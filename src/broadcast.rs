@@ -1,7 +1,7 @@
 //! Broadcast: permission, addresses, and sending out of chosen interfaces.
 
 use std::ffi::CStr;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::BorrowedFd;
 
 use crate::address;
@@ -10,6 +10,7 @@ use crate::interface::{self, Entry};
 use crate::sys::broadcast;
 use crate::sys::memory::Source;
 use crate::sys::option::{self, Family, IntOption};
+use crate::sys::socket;
 
 /// Whether the socket may send broadcasts.
 pub fn enable(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
@@ -62,9 +63,10 @@ pub fn send(
         return Err(Errno::EPROTOTYPE);
     }
     let targets = targets(interface, reach)?;
+    let from = sender(fd)?;
     let mut first_error = None;
     for (to, index) in targets {
-        match send_one(fd, bytes, SocketAddrV4::new(to, port), index) {
+        match send_one(fd, bytes, from, SocketAddrV4::new(to, port), index) {
             Ok(()) => *sent += 1,
             Err(error) => first_error = first_error.or(Some(error)),
         }
@@ -72,9 +74,18 @@ pub fn send(
     first_error.map_or(Ok(*sent), Err)
 }
 
-fn send_one(fd: BorrowedFd<'_>, bytes: Source<'_>, to: SocketAddrV4, index: u32) -> Result<()> {
+/// The address that the socket is bound to, which IP_PKTINFO would leave out. Not the host's own (a
+/// broadcast address, a group), it is no sender's: then the kernel chooses.
+fn sender(fd: BorrowedFd<'_>) -> Result<Ipv4Addr> {
+    match socket::local_address(fd)?.ip() {
+        IpAddr::V4(ip) if !ip.is_unspecified() && interface::index_of_address(IpAddr::V4(ip))? != 0 => Ok(ip),
+        _ => Ok(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+fn send_one(fd: BorrowedFd<'_>, bytes: Source<'_>, from: Ipv4Addr, to: SocketAddrV4, index: u32) -> Result<()> {
     loop {
-        match broadcast::send(fd, bytes, to, index) {
+        match broadcast::send(fd, bytes, from, to, index) {
             Err(Errno::EINTR) => {}
             result => return result.map(drop),
         }

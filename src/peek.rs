@@ -136,17 +136,46 @@ fn message(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Resu
 /// poll(2) would return at once for the bytes that are there already; an edge-triggered watch
 /// wakes for each arrival, needs no back-off and changes nothing on the socket.
 fn stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
-    const LAST: Events = Events::RDHUP.and(Events::HUP).and(Events::ERR).and(Events::PRI);
+    const LAST: Events = Events::RDHUP.and(Events::HUP).and(Events::ERR);
     let arrivals = Arrivals::watch(fd)?;
     let mut events = Events::none();
     loop {
         match peek(fd, bytes) {
             Ok(found) if found == bytes.len() || found == 0 || events.has(LAST) => return Ok(found),
-            Ok(_) | Err(Errno::EAGAIN) => {}
+            Ok(found) => {
+                let is_cut = is_more_behind(fd, found)?;
+                // Asking has woken the watch too. What came before the next peek needs no wake.
+                events = arrivals.take()?;
+                match peek(fd, bytes) {
+                    Ok(again) if again == found && is_cut => return Ok(found),
+                    Ok(again) if again == found && !events.has(LAST) => {}
+                    _ => continue,
+                }
+            }
+            Err(Errno::EAGAIN) => {}
             Err(error) => return Err(error),
         }
         deadline.wait(arrivals.fd(), Events::IN)?;
         events = arrivals.take()?;
+    }
+}
+
+/// Whether bytes wait behind the `found` first ones, the urgent one included. POLLPRI can't tell:
+/// it goes when the urgent byte is taken, and the mark stays.
+fn is_more_behind(fd: BorrowedFd<'_>, found: usize) -> Result<bool> {
+    // There is one mark, and one at the next byte stops nothing.
+    if option::at_mark(fd)? {
+        return Ok(false);
+    }
+    // FIONREAD counts over the mark on UNIX sockets; on TCP it stops there, and the low-water mark
+    // counts over it.
+    if file::bytes_waiting(fd)? > found {
+        return Ok(true);
+    }
+    match (option::family(fd), i32::try_from(found)) {
+        (Ok(_), Ok(found)) => with_low_water(fd, found.saturating_add(1), || poll::poll(fd, Events::IN, 0))
+            .map(|events| events.has(Events::IN)),
+        _ => Ok(false),
     }
 }
 
@@ -157,9 +186,15 @@ fn make_room(fd: BorrowedFd<'_>, wanted: usize) -> Result<()> {
     let Ok(wanted) = i32::try_from(wanted) else {
         return Err(Errno::ENOBUFS);
     };
+    let granted = with_low_water(fd, wanted, || IntOption::RECEIVE_LOW_WATER.get(fd))?;
+    if granted < wanted { Err(Errno::ENOBUFS) } else { Ok(()) }
+}
+
+/// Runs a call with another low-water mark, and puts it back.
+fn with_low_water<T>(fd: BorrowedFd<'_>, bytes: i32, call: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = IntOption::RECEIVE_LOW_WATER.get(fd)?;
-    IntOption::RECEIVE_LOW_WATER.set(fd, wanted)?;
-    let granted = IntOption::RECEIVE_LOW_WATER.get(fd);
+    IntOption::RECEIVE_LOW_WATER.set(fd, bytes)?;
+    let result = call();
     IntOption::RECEIVE_LOW_WATER.set(fd, before)?;
-    if granted? < wanted { Err(Errno::ENOBUFS) } else { Ok(()) }
+    result
 }

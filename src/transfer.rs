@@ -121,12 +121,16 @@ impl<'fd> Channel<'fd> {
         }
     }
 
-    /// Likewise for reading: with VMIN and VTIME set, a read after POLLIN may still wait.
+    /// Likewise for reading: with VMIN and VTIME set, a read after POLLIN may still wait, and fewer
+    /// bytes than VMIN wait without POLLIN.
     fn read_terminal(&self, list: Scatter<'_>) -> Result<usize> {
-        self.ready(Events::IN)?;
+        let ready = self.ready(Events::IN);
+        if ready.is_err() && file::bytes_waiting(self.fd)? == 0 {
+            return Err(Errno::EAGAIN);
+        }
         match file::reopen_nonblocking(self.fd) {
             Ok(second) => file::readv(second.as_fd(), list, Wait::MayBlock),
-            Err(_) => file::readv(self.fd, list, Wait::MayBlock),
+            Err(_) => ready.and_then(|()| file::readv(self.fd, list, Wait::MayBlock)),
         }
     }
 

@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use support::declarations::{self, Header};
 use support::tools::{self, Tool};
 
 fn committed() -> PathBuf {
@@ -137,4 +138,65 @@ fn tcc_takes_it() {
     let Some(tcc) = tools::find("tcc", "tcc") else { return };
     compiles(&tcc, "c", "c99");
     compiles(&tcc, "c", "c11");
+}
+
+/// Every complaint about what a foreign function interface can't express, or what couldn't grow
+/// without breaking programs that are compiled already.
+fn complaints(header: &Header) -> Vec<String> {
+    let scalars = ["int", "unsigned int", "size_t", "ssize_t", "socklen_t", "pid_t", "uint16_t", "uint32_t"];
+    let is_plain = |ctype: &str| ctype.ends_with('*') || scalars.contains(&ctype);
+    let words = ["enum", "union", "typedef", "static", "inline", "bool", "_Bool", "long", "float", "double", "extern"];
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut found = Vec::new();
+
+    let (_, inside) = header.code.split_once("extern \"C\" {").unwrap();
+    found.extend(inside.split(|letter| !is_of_name(letter)).filter(|word| words.contains(word)).map(str::to_owned));
+    found.extend(["...", "(*", ":"].iter().filter(|sign| inside.contains(**sign)).map(|sign| (*sign).to_owned()));
+    for function in &header.functions {
+        let types = function.parameters.iter().map(|parameter| &parameter.ctype).chain([&function.returns]);
+        found.extend(types.filter(|ctype| !is_plain(ctype)).map(|ctype| format!("{}: {ctype}", function.name)));
+    }
+    for made in &header.structs {
+        let first = made.members.first().map(|member| (member.ctype.as_str(), member.name.as_str()));
+        if first != Some(("size_t", "struct_size")) {
+            found.push(format!("struct {} doesn't start with its size", made.name));
+        }
+    }
+    for line in &header.macros {
+        let name = line.split_whitespace().next().unwrap();
+        if !name.starts_with("CASTIO_") || name.contains('(') {
+            found.push(format!("#define {line}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn it_holds_nothing_that_another_language_cannot_call() {
+    let header = declarations::castio_h();
+    assert!(header.functions.len() > 60 && header.structs.len() >= 2 && header.macros.len() > 10);
+    assert_eq!(complaints(&header), Vec::<String>::new());
+}
+
+/// The test above looks for these; here it finds each.
+#[test]
+fn what_another_language_cannot_call_is_found() {
+    for bad in [
+        "int castio_printf(const char *format, ...);",
+        "int castio_send(struct castio_message message);",
+        "struct in_addr castio_address(void);",
+        "enum castio_state castio_look(int fd);",
+        "int castio_each(int (*visit)(int));",
+        "long castio_length(void);",
+        "static inline int castio_zero(void);",
+        "struct castio_flags { size_t struct_size; unsigned int on: 1; };",
+        "struct castio_fixed { int first; };",
+        "\n#define CASTIO_MAX(a, b) a\n",
+        "\n#define BUFFER_SIZE 10\n",
+    ] {
+        let text = format!("#ifdef __cplusplus\nextern \"C\" {{\n#endif\n{bad}\n#ifdef __cplusplus\n}}\n#endif\n");
+        // Where it isn't even taken for a declaration, that is a failure of the test above too.
+        let refused = std::panic::catch_unwind(|| !complaints(&declarations::parse(&text)).is_empty());
+        assert!(refused.unwrap_or(true), "not found: {bad}");
+    }
 }

@@ -44,7 +44,7 @@ pub unsafe extern "C" fn castio_get_broadcast(fd: c_int) -> c_int {
 /// without a broadcast address.
 ///
 /// - interface: a name "eth0" (its first network that has a broadcast address), one of its
-///   addresses "192.0.2.2" (the network of that address), or its index "3".
+///   addresses "192.0.2.2" (the network of that address), or its index "3". "lo" has 127.255.255.255.
 /// - out: written with the address, in network byte order.
 ///
 /// Returns 0.
@@ -88,9 +88,9 @@ pub unsafe extern "C" fn castio_directed_broadcast(cidr: *const c_char, out: *mu
     })
 }
 
-/// Sends one datagram to the directed broadcast address of an interface, or with NULL once on every
-/// interface that is up and has one: sendmsg() with IP_PKTINFO, so that it leaves by that interface
-/// whatever the routes say.
+/// Sends one datagram to the directed broadcast address of an interface, or with NULL once to every
+/// network of every interface that is up and has one: sendmsg() with IP_PKTINFO, so that it leaves by
+/// that interface whatever the routes say. The loopback interface is only used when it is named.
 ///
 /// - fd: an IPv4 UDP socket with castio_enable_broadcast. If it is bound to an address, that is the
 ///   sender's.
@@ -105,8 +105,9 @@ pub unsafe extern "C" fn castio_directed_broadcast(cidr: *const c_char, out: *mu
 /// Errors:
 /// -EACCES: broadcasts aren't enabled on this socket.
 /// -EADDRNOTAVAIL: there is no broadcast address: see castio_broadcast_address.
-/// -ENODEV: there is no such interface. -EINVAL: an empty text, or port 0.
-/// -EMSGSIZE: more than a datagram may have; broadcasts aren't fragmented.
+/// -ENODEV: there is no such interface. -EINVAL: an empty text, port 0, or fd is bound (or by a peer
+///   of this host connected) to 127.0.0.1 and the interface isn't loopback.
+/// -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
 /// -EAGAIN: the socket is non-blocking and has no room. -ENETDOWN, -ENETUNREACH: the interface is down.
 /// -EAFNOSUPPORT: not an IPv4 socket. -EPROTOTYPE: a stream socket.
 /// -EFAULT: buf is NULL and len isn't 0, or isn't readable. -EBADF, -ENOTSOCK: no open socket.
@@ -126,7 +127,7 @@ pub unsafe extern "C" fn castio_send_broadcast(
 }
 
 /// Sends one datagram to 255.255.255.255 out of a chosen interface, or with NULL once on every
-/// interface that is up and has broadcast: sendmsg() with IP_PKTINFO. (IP_MULTICAST_IF doesn't
+/// interface that is up and has broadcast, which loopback hasn't: sendmsg() with IP_PKTINFO. (IP_MULTICAST_IF doesn't
 /// choose it, and without one the kernel takes the default route's interface alone.)
 ///
 /// - fd, buf, len, port, sent: as in castio_send_broadcast.

@@ -66,6 +66,9 @@ pub unsafe extern "C" fn castio_list_interfaces(out: *mut castio_interface, capa
             return Err(Errno::EINVAL);
         }
         let stride = convert::struct_size(if capacity > 0 { out.cast() } else { std::ptr::null() });
+        if capacity.checked_mul(stride).is_none_or(|bytes| bytes > isize::MAX as usize) {
+            return Err(Errno::EINVAL);
+        }
         let entries = interface::list()?;
         for (index, entry) in entries.iter().take(capacity).enumerate() {
             // A program compiled against a later header has larger elements.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::{membership, options};
-use crate::error::Result;
+use crate::error::{Errno, Result};
 use crate::sys::multicast::Target;
 use crate::sys::option::{Family, IntOption};
 use crate::sys::sockaddr::SocketAddress;
@@ -38,6 +38,10 @@ pub fn open_sender(target: Target, port: u16, ttl: i32) -> Result<OwnedFd> {
         options::set_interface(fd, target.interface)?;
     }
     socket::connect(fd, &address(target, port))?;
+    // Without any IPv4 address the kernel would send from 0.0.0.0, which receivers drop.
+    if socket::local_address(fd)?.ip().is_unspecified() {
+        return Err(Errno::EADDRNOTAVAIL);
+    }
     Ok(owned)
 }
 

@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use super::filter;
 use crate::error::{Errno, Result};
 use crate::sys::multicast::{self, FilterMode, GroupRequest, SourceRequest, Target};
-use crate::sys::option;
+use crate::sys::option::{self, SocketType};
 
 /// Any source.
 pub fn join(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
@@ -26,6 +26,7 @@ pub fn leave(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
 /// silently cut the group down to this source.
 pub fn join_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
     check_source(target, source)?;
+    check_type(fd)?;
     if matches!(filter::get(fd, target, 0), Ok(found) if found.mode == FilterMode::Exclude) {
         return Err(Errno::EADDRINUSE);
     }
@@ -64,6 +65,14 @@ pub(super) fn check_source(target: Target, source: IpAddr) -> Result<()> {
     if source.is_multicast() || source.is_unspecified() { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
+/// A stream socket would join a source and never get anything: the request for one doesn't refuse it.
+fn check_type(fd: BorrowedFd<'_>) -> Result<()> {
+    match option::socket_type(fd)? {
+        SocketType::Stream => Err(option::family(fd).err().unwrap_or(Errno::EPROTO)),
+        _ => Ok(()),
+    }
+}
+
 /// What an error of the kernel means, looked into after the fact.
 #[cold]
 pub(super) fn common(fd: BorrowedFd<'_>, target: Target, error: Errno) -> Errno {
@@ -74,6 +83,7 @@ pub(super) fn common(fd: BorrowedFd<'_>, target: Target, error: Errno) -> Errno 
             Ok(_) => Errno::EPROTO,
             Err(error) => error,
         },
+        Errno::EINVAL | Errno::EADDRNOTAVAIL if check_type(fd).is_err() => Errno::EPROTO,
         // Not joined, or joined the other way.
         Errno::EINVAL => match filter::get(fd, target, 0) {
             Err(Errno::EADDRNOTAVAIL) => Errno::EADDRNOTAVAIL,

@@ -39,7 +39,7 @@ impl Pair {
     }
 }
 
-/// How many routers multicast may cross: 0 stays on this host, 1 on this link.
+/// How many routers multicast may cross, and one more.
 pub fn set_ttl(fd: BorrowedFd<'_>, ttl: i32) -> Result<()> {
     // The kernel would take -1 for its default.
     if (0..=255).contains(&ttl) { TTL.set(fd, ttl) } else { Err(Errno::EINVAL) }

@@ -1,7 +1,7 @@
 //! One IPv4 datagram out of one chosen interface: sendmsg(2) with IP_PKTINFO.
 
 use std::mem::{MaybeUninit, size_of};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::memory::Source;
@@ -14,13 +14,14 @@ use crate::sys::socket::Flags;
 #[repr(C, align(8))]
 struct Control([MaybeUninit<u8>; 32]);
 
-/// Sends one datagram to `to` out of the interface with this index, whatever the routes say.
-pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, to: SocketAddrV4, interface: u32) -> Result<usize> {
+/// Sends one datagram to `to` out of the interface with this index, whatever the routes say. It
+/// comes from the address `from`, or from one of the kernel's choice if that is unspecified.
+pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, from: Ipv4Addr, to: SocketAddrV4, interface: u32) -> Result<usize> {
     let address = SocketAddress::from(SocketAddr::V4(to));
     let info = libc::in_pktinfo {
         ipi_ifindex: i32::try_from(interface).map_err(|_| Errno::ENODEV)?,
-        ipi_spec_dst: sockaddr::in_addr(std::net::Ipv4Addr::UNSPECIFIED),
-        ipi_addr: sockaddr::in_addr(std::net::Ipv4Addr::UNSPECIFIED),
+        ipi_spec_dst: sockaddr::in_addr(from),
+        ipi_addr: sockaddr::in_addr(Ipv4Addr::UNSPECIFIED),
     };
     let mut control = Control([MaybeUninit::zeroed(); 32]);
     let list = bytes.as_list();

@@ -87,9 +87,12 @@ pub fn each_record(mut each: impl FnMut(Record)) -> Result<()> {
 
 fn record(node: &libc::ifaddrs) -> Option<Record> {
     // SAFETY: getifaddrs gives every node a name that ends in a NUL.
-    let name = interface_name(unsafe { CStr::from_ptr(node.ifa_name) });
+    let found = unsafe { CStr::from_ptr(node.ifa_name) };
+    let name = interface_name(found);
     if node.ifa_addr.is_null() {
-        return None;
+        // A link without a hardware address: tun, WireGuard, PPP. Nothing but the name tells which.
+        let index = index_of(found).ok()?;
+        return Some(Record::Link { index, name, flags: Flags(node.ifa_flags) });
     }
     // SAFETY: the address isn't NULL, so it has a family.
     match i32::from(unsafe { (*node.ifa_addr).sa_family }) {

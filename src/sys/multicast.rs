@@ -4,7 +4,7 @@
 //! The requests are declared here because the libc crate lacks them. Every one starts out zeroed:
 //! the kernel reads the padding of its addresses too.
 
-use std::mem::{offset_of, size_of};
+use std::mem::{align_of, offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -14,25 +14,21 @@ use super::option::set;
 use super::{done, sockaddr};
 use crate::error::{Errno, Result};
 
-const MCAST_JOIN_GROUP: c_int = 42;
 const MCAST_BLOCK_SOURCE: c_int = 43;
 const MCAST_UNBLOCK_SOURCE: c_int = 44;
-const MCAST_LEAVE_GROUP: c_int = 45;
 const MCAST_JOIN_SOURCE_GROUP: c_int = 46;
 const MCAST_LEAVE_SOURCE_GROUP: c_int = 47;
 const MCAST_MSFILTER: c_int = 48;
 
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct GroupReq {
-    interface: u32,
-    group: sockaddr_storage,
-}
+/// The words between an index and the address behind it. A field, not padding, which Rust would
+/// leave as it was on the stack.
+const HOLE: usize = align_of::<sockaddr_storage>() / size_of::<u32>() - 1;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct GroupSourceReq {
     interface: u32,
+    hole: [u32; HOLE],
     group: sockaddr_storage,
     source: sockaddr_storage,
 }
@@ -41,6 +37,7 @@ struct GroupSourceReq {
 #[repr(C)]
 struct GroupFilter {
     interface: u32,
+    hole: [u32; HOLE],
     group: sockaddr_storage,
     mode: u32,
     count: u32,
@@ -48,16 +45,16 @@ struct GroupFilter {
 }
 
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<GroupReq>() == 136 && size_of::<GroupSourceReq>() == 264);
+const _: () = assert!(size_of::<GroupSourceReq>() == 264);
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<GroupFilter>() == 272 && offset_of!(GroupFilter, first) == 144);
 
 /// What to do with a whole group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupRequest {
-    /// MCAST_JOIN_GROUP
+    /// IP_ADD_MEMBERSHIP, IPV6_ADD_MEMBERSHIP
     Join,
-    /// MCAST_LEAVE_GROUP
+    /// IP_DROP_MEMBERSHIP, IPV6_DROP_MEMBERSHIP
     Leave,
 }
 
@@ -91,20 +88,45 @@ fn level(group: IpAddr) -> c_int {
     }
 }
 
-/// A request about a whole group.
+/// A request about a whole group. By the older requests of each family, which refuse a stream socket
+/// (`EPROTO`): MCAST_JOIN_GROUP lets one join what it can never receive.
 pub fn group(fd: BorrowedFd<'_>, target: Target, request: GroupRequest) -> Result<()> {
-    let raw = GroupReq { interface: target.interface, group: sockaddr::ip_storage(target.group) };
-    let name = match request {
-        GroupRequest::Join => MCAST_JOIN_GROUP,
-        GroupRequest::Leave => MCAST_LEAVE_GROUP,
-    };
-    set(fd, level(target.group), name, &raw)
+    match target.group {
+        IpAddr::V4(group) => {
+            let raw = ipv4_request(group, Ipv4Addr::UNSPECIFIED, target.interface)?;
+            let name = match request {
+                GroupRequest::Join => libc::IP_ADD_MEMBERSHIP,
+                GroupRequest::Leave => libc::IP_DROP_MEMBERSHIP,
+            };
+            set(fd, libc::IPPROTO_IP, name, &raw)
+        }
+        IpAddr::V6(group) => {
+            let raw = libc::ipv6_mreq {
+                ipv6mr_multiaddr: libc::in6_addr { s6_addr: group.octets() },
+                ipv6mr_interface: target.interface,
+            };
+            let name = match request {
+                GroupRequest::Join => libc::IPV6_ADD_MEMBERSHIP,
+                GroupRequest::Leave => libc::IPV6_DROP_MEMBERSHIP,
+            };
+            set(fd, libc::IPPROTO_IPV6, name, &raw)
+        }
+    }
+}
+
+fn ipv4_request(group: Ipv4Addr, address: Ipv4Addr, interface: u32) -> Result<libc::ip_mreqn> {
+    Ok(libc::ip_mreqn {
+        imr_multiaddr: sockaddr::in_addr(group),
+        imr_address: sockaddr::in_addr(address),
+        imr_ifindex: i32::try_from(interface).map_err(|_| Errno::ENODEV)?,
+    })
 }
 
 /// A request about one source of a group.
 pub fn source(fd: BorrowedFd<'_>, target: Target, source: IpAddr, request: SourceRequest) -> Result<()> {
     let raw = GroupSourceReq {
         interface: target.interface,
+        hole: [0; HOLE],
         group: sockaddr::ip_storage(target.group),
         source: sockaddr::ip_storage(source),
     };
@@ -137,6 +159,7 @@ impl FilterBuffer {
         let mut buffer = FilterBuffer(vec![0; Self::bytes(count).div_ceil(size_of::<u64>())]);
         let header = GroupFilter {
             interface: target.interface,
+            hole: [0; HOLE],
             group: sockaddr::ip_storage(target.group),
             mode: if mode == FilterMode::Include { MCAST_INCLUDE } else { 0 },
             count: count as u32,
@@ -210,11 +233,7 @@ pub fn filter(fd: BorrowedFd<'_>, target: Target, capacity: usize) -> Result<Fil
 /// setsockopt(IP_MULTICAST_IF) by index (0: the kernel's choice). The kernel gives back no index,
 /// only the address that was set with it, so one of the interface's own is set too.
 pub fn set_ipv4_interface(fd: BorrowedFd<'_>, index: u32, address: Ipv4Addr) -> Result<()> {
-    let raw = libc::ip_mreqn {
-        imr_multiaddr: sockaddr::in_addr(Ipv4Addr::UNSPECIFIED),
-        imr_address: sockaddr::in_addr(address),
-        imr_ifindex: i32::try_from(index).map_err(|_| Errno::ENODEV)?,
-    };
+    let raw = ipv4_request(Ipv4Addr::UNSPECIFIED, address, index)?;
     set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &raw)
 }
 

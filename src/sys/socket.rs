@@ -1,12 +1,13 @@
 //! Transfers on sockets: send(2), recv(2), sendmsg(2), recvmsg(2), and making sockets.
 
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::memory::{Gather, Scatter, Sink, Source};
-use super::sockaddr::SocketAddress;
+use super::sockaddr::{self, SocketAddress};
 use super::{done, length, value};
-use crate::error::Result;
+use crate::error::{Errno, Result};
 
 /// The flags of a transfer (`MSG_*`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,15 @@ pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddress) -> Result<()> {
     let (pointer, len) = address.as_raw();
     // SAFETY: the address is valid for its length.
     done(unsafe { libc::connect(fd.as_raw_fd(), pointer, len) })
+}
+
+/// getsockname(2) of an Internet socket.
+pub fn local_address(fd: BorrowedFd<'_>) -> Result<SocketAddr> {
+    let mut storage = sockaddr::unspecified();
+    let mut len = size_of_val(&storage) as libc::socklen_t;
+    // SAFETY: there is room for every address, and `len` says how much.
+    done(unsafe { libc::getsockname(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut len) })?;
+    sockaddr::from_storage(&storage).ok_or(Errno::EAFNOSUPPORT)
 }
 
 /// shutdown(2) of the sending side.

@@ -1,7 +1,14 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod declarations;
 pub mod descriptors;
+pub mod face;
 pub mod hosts;
+pub mod library;
+pub mod link;
+pub mod networks;
 pub mod programs;
+pub mod sources;
 pub mod tools;
+pub mod udp;

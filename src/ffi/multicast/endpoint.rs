@@ -74,16 +74,17 @@ pub unsafe extern "C" fn castio_open_receiver_addr(
 ///
 /// - group, interface: as in castio_join_group; sending joins nothing.
 /// - port: in host byte order.
-/// - ttl: as in castio_set_ttl: 0 stays on this host, 1 on this link, up to 255.
+/// - ttl: as in castio_set_ttl: 1 stays on this link, 2 crosses one router, up to 255.
 ///
 /// Returns a blocking UDP socket, closed on exec.
 ///
 /// Errors:
 /// -EINVAL: ttl isn't in 0..255, or group isn't a multicast address.
-/// -ENETUNREACH: interface is NULL and there is no route to the group: name an interface.
+/// -ENETUNREACH: interface is NULL and there is no route to the group: name an interface. With IPv6 also
+///   when the named one has no route for it, such as lo.
 /// -ENODEV: there is no such interface; or NULL, and the group (ff01::, ff02::) means nothing
 ///   without one.
-/// -EADDRNOTAVAIL: the interface has no address of the group's family.
+/// -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host.
 /// -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left.
 ///
 /// Any thread. Since 0.1.0. See ip(7), udp(7).

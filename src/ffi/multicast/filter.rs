@@ -95,7 +95,7 @@ pub unsafe extern "C" fn castio_set_source_filter_addr(
 ///
 /// Errors:
 /// -EADDRNOTAVAIL: this socket has not joined that group there.
-/// -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPROTO: as castio_join_group.
+/// -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_join_group.
 /// -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
 /// isn't a socket.
 ///

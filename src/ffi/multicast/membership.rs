@@ -9,7 +9,8 @@ use crate::address::Scoped;
 use crate::error::Result;
 use crate::multicast::membership;
 
-/// Joins a group: from now on this socket gets it from any source. setsockopt(MCAST_JOIN_GROUP).
+/// Joins a group: from now on this socket gets it from any source.
+/// setsockopt(IP_ADD_MEMBERSHIP) or setsockopt(IPV6_ADD_MEMBERSHIP).
 /// A socket takes as many groups as the kernel lets it.
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
@@ -36,7 +37,8 @@ pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, inte
     guard(|| unsafe { membership::join(descriptor(fd)?, target(group, interface)?) })
 }
 
-/// Leaves a group with all its sources: setsockopt(MCAST_LEAVE_GROUP). With interface NULL the first
+/// Leaves a group with all its sources: setsockopt(IP_DROP_MEMBERSHIP) or
+/// setsockopt(IPV6_DROP_MEMBERSHIP). With interface NULL the first
 /// membership of that group, wherever it is.
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.

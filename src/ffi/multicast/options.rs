@@ -11,7 +11,9 @@ use crate::multicast::options;
 /// and on an IPv6 socket setsockopt(IPV6_MULTICAST_HOPS) as well, by the socket's own family.
 ///
 /// - fd: a UDP or raw socket, IPv4 or IPv6.
-/// - ttl: 0 stays on this host, 1 on this link (the kernel's default), up to 255.
+/// - ttl: 1 stays on this link (the kernel's default), 2 crosses one router, up to 255. 0 is for this
+///   host alone, but Linux keeps it here only when a socket on this host has joined the group and the
+///   loop is on: else it still goes out on the link, with TTL 0.
 ///
 /// Returns 0. Unicast isn't touched.
 ///

@@ -1,0 +1,106 @@
+/* Receives broadcasts: a socket bound to the wildcard address hears unicast too, one bound to a
+ * broadcast address only that. */
+#define PROGRAM "bcast_recv"
+#include "example.h"
+
+#include <arpa/inet.h>
+
+static void usage(void)
+{
+    puts("usage: bcast_recv [options] PORT\n"
+         "Prints the datagrams that come to a port, with their sender.\n"
+         "  -i, --interface NAME  only broadcasts to this interface's network: a name, one of its\n"
+         "                        addresses, its index\n"
+         "  -l, --limited         only broadcasts to 255.255.255.255\n"
+         "  -c, --cidr NETWORK    only broadcasts to this network, 192.0.2.0/24\n"
+         "  -n, --count N         ends after so many\n"
+         "  -t, --timeout MS      fails when nothing comes for so long\n"
+         "  -h, --help            this text\n"
+         "PORT 0 is any free port, which is printed. Default: whatever comes, unicast too.");
+}
+
+static int open_socket(struct in_addr address, uint16_t port)
+{
+    struct sockaddr_in at;
+    int on = 1;
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr = address;
+    at.sin_port = htons(port);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0)
+        return -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+        bind(fd, (struct sockaddr *)&at, sizeof at) < 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+static int receive(int fd, int most, int timeout_ms)
+{
+    for (int i = 0; most == 0 || i < most; i++) {
+        char text[65536];
+        struct sockaddr_storage from;
+        socklen_t len = sizeof from;
+        int ready = wait_readable(fd, timeout_ms);
+        if (ready == 0 && stopped)
+            break;
+        if (ready == 0)
+            return complain("receiving", "a broadcast", ETIMEDOUT);
+        ssize_t count = recvfrom(fd, text, sizeof text, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
+        if (count < 0)
+            return complain("receiving", "a broadcast", errno);
+        printf("%s: %.*s\n", address_text(&from, len), (int)count, text);
+        fflush(stdout);
+    }
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "interface", required_argument, NULL, 'i' },
+        { "limited", no_argument, NULL, 'l' },
+        { "cidr", required_argument, NULL, 'c' },
+        { "count", required_argument, NULL, 'n' },
+        { "timeout", required_argument, NULL, 't' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    const char *interface = NULL, *network = NULL;
+    int limited = 0, count = 0, timeout = -1, result = 0, option;
+    while ((option = getopt_long(argc, argv, "i:lc:n:t:h", options, NULL)) != -1) {
+        switch (option) {
+        case 'i': interface = optarg; break;
+        case 'l': limited = 1; break;
+        case 'c': network = optarg; break;
+        case 'n': count = (int)number(optarg, 1, 1000000000); break;
+        case 't': timeout = (int)number(optarg, 0, 3600000); break;
+        case 'h': usage(); return EXIT_SUCCESS;
+        default: return EXIT_USAGE;
+        }
+    }
+    if ((interface != NULL) + limited + (network != NULL) > 1)
+        return usage_error("options", "one of --interface, --limited, --cidr at most");
+    if (argc - optind != 1)
+        return usage_error("arguments", "PORT");
+    uint16_t port = (uint16_t)number(argv[optind], 0, 65535);
+    struct in_addr address = { htonl(limited ? INADDR_BROADCAST : INADDR_ANY) };
+    if (interface)
+        result = castio_broadcast_address(interface, &address);
+    else if (network)
+        result = castio_directed_broadcast(network, &address);
+    if (result < 0)
+        return complain("the broadcast address of", interface ? interface : network, result);
+    int fd = open_socket(address, port);
+    if (fd < 0)
+        return complain("listening on port", argv[optind], fd);
+    catch_stop();
+    print_listening(fd);
+    int status = receive(fd, count, timeout);
+    close(fd);
+    return status;
+}

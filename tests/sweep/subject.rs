@@ -1,0 +1,266 @@
+//! One function of the library, called through its address, with everything looked at that a call
+//! mustn't do.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::path::Path;
+
+use crate::arguments::{self, Argument, Choice};
+use crate::support::declarations::{self, Function};
+use crate::support::descriptors::{Random, check};
+use crate::support::library;
+
+/// What a process says when all calls are made.
+pub const DONE: &str = "calls made";
+/// Calls of one function, if there are more combinations.
+const ENOUGH: usize = 8000;
+const RECORD_SIZE: usize = 4096;
+/// Two streams behind pointers: see `clean_up`.
+const TAKES_OVER: &str = "castio_fdopen";
+
+/// Every parameter of the library is an integer or a pointer, and on Linux each of these takes one
+/// register or one place on the stack; what is too much the callee doesn't look at.
+type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> usize;
+
+type Name = unsafe extern "C" fn(c_int) -> *const c_char;
+
+pub struct Subject {
+    function: Function,
+    arguments: Vec<Argument>,
+    address: Any,
+    error_name: Name,
+    record: *mut u8,
+}
+
+impl Subject {
+    pub fn load(name: &str, record: &Path) -> Subject {
+        let header = declarations::castio_h();
+        let function = header.functions.into_iter().find(|function| function.name == name);
+        let function = function.unwrap_or_else(|| panic!("{name} is exported and not declared"));
+        let arguments = arguments::of(&function).unwrap();
+        // Rust's runtime ignores it, and then nobody would notice one.
+        // SAFETY: sets no handler.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let path = CString::new(library::path("libcastio.so").to_str().unwrap()).unwrap();
+        // SAFETY: the library runs no code of its own when it is loaded.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        // SAFETY: after a failure there is a text.
+        assert!(!handle.is_null(), "{:?}", unsafe { CStr::from_ptr(libc::dlerror()) });
+        let symbol = |name: &str| {
+            let name = CString::new(name).unwrap();
+            // SAFETY: the handle is open, the name ends in a NUL.
+            let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
+            assert!(!found.is_null(), "{name:?} isn't there");
+            found
+        };
+        // SAFETY: see `Any`; and the header says what castio_error_name is.
+        let (address, error_name) = unsafe {
+            let error_name = symbol("castio_error_name");
+            (
+                std::mem::transmute::<*mut c_void, Any>(symbol(name)),
+                std::mem::transmute::<*mut c_void, Name>(error_name),
+            )
+        };
+        Subject { function, arguments, address, error_name, record: map(record) }
+    }
+
+    /// All combinations, or, where there are too many, each value beside good ones and a sample.
+    pub fn survives_garbage(&self) {
+        let sizes = self.arguments.iter().map(|argument| argument.choices.len());
+        let combinations = sizes.fold(1usize, |product, size| product.checked_mul(size).unwrap());
+        let before = open_descriptors();
+        if combinations <= ENOUGH {
+            (0..combinations).for_each(|number| _ = self.call(&self.combination(number)));
+        } else {
+            let mut random = Random(0x9E37_79B9_7F4A_7C15);
+            self.each_beside_good_ones(|pick| _ = self.call(pick));
+            (0..ENOUGH).for_each(|_| _ = self.call(&self.combination(random.below(combinations))));
+        }
+        assert_eq!(open_descriptors(), before, "descriptors have leaked");
+        println!("{DONE}");
+    }
+
+    fn combination(&self, number: usize) -> Vec<usize> {
+        let mut rest = number;
+        let mut digit = |size| {
+            let digit = rest % size;
+            rest /= size;
+            digit
+        };
+        self.arguments.iter().map(|argument| digit(argument.choices.len())).collect()
+    }
+
+    /// A good call must not fail by what the mistakes are about, or they would prove nothing.
+    pub fn names_the_mistake(&self) {
+        use libc::{EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENODEV, ENOTSOCK};
+        let mistakes = [EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENODEV, ENOTSOCK];
+        // To have no urgent byte is EINVAL too.
+        let is_none_there = self.function.name == "castio_recv_oob";
+        let mut wrong = Vec::new();
+        let good = self.call(&vec![0; self.arguments.len()]);
+        if mistakes.contains(&-(good as i32)) && !is_none_there {
+            wrong.push(format!("{}({}) gives {good}", self.function.name, self.shown(&vec![0; self.arguments.len()])));
+        }
+        self.each_beside_good_ones(|pick| {
+            let expected = self.picked(pick).find_map(|choice| choice.mistake);
+            let result = self.call(pick);
+            if expected.is_some_and(|errno| result != -(errno as isize)) {
+                let (expected, got) = (self.name_of(-expected.unwrap()), self.name_of(result as i32));
+                wrong.push(format!("{}({}): {got} and not {expected}", self.function.name, self.shown(pick)));
+            }
+        });
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        println!("{DONE}");
+    }
+
+    fn each_beside_good_ones(&self, mut each: impl FnMut(&[usize])) {
+        for (at, argument) in self.arguments.iter().enumerate() {
+            for choice in 0..argument.choices.len() {
+                let mut pick = vec![0; self.arguments.len()];
+                pick[at] = choice;
+                each(&pick);
+            }
+        }
+    }
+
+    fn picked(&self, pick: &[usize]) -> impl Iterator<Item = &Choice> {
+        self.arguments.iter().zip(pick.to_vec()).map(|(argument, choice)| &argument.choices[choice])
+    }
+
+    fn shown(&self, pick: &[usize]) -> String {
+        let each = self.arguments.iter().zip(self.picked(pick));
+        each.map(|(argument, choice)| format!("{} = {}", argument.name, choice.label)).collect::<Vec<_>>().join("; ")
+    }
+
+    fn name_of(&self, result: i32) -> String {
+        // SAFETY: takes any number and gives a static string.
+        let name = unsafe { CStr::from_ptr((self.error_name)(result)) };
+        if result >= 0 { result.to_string() } else { name.to_str().unwrap().to_owned() }
+    }
+
+    /// Makes one call and looks at all that it must leave alone. Its result; 0 for a string.
+    fn call(&self, pick: &[usize]) -> isize {
+        let shown = format!("{}({})", self.function.name, self.shown(pick));
+        self.write_record(&shown);
+        self.picked(pick).flat_map(|choice| &choice.memory).for_each(|memory| memory.restore());
+        let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| choice.words.iter().copied()).collect();
+        assert_eq!(words.len(), self.function.parameters.len());
+        assert!(words.len() <= 8, "{shown}: more parameters than `Any` has");
+        words.resize(8, 0);
+        let given = words[0] as i32;
+        let takes_descriptor = self.function.parameters.first().is_some_and(|parameter| parameter.name == "fd");
+        let is_taken_over = takes_descriptor && self.function.name == TAKES_OVER && given >= 0;
+        if is_taken_over {
+            // SAFETY: no pointer. A closed number stays one.
+            let copy = unsafe { libc::fcntl(given, libc::F_DUPFD_CLOEXEC, 0) };
+            words[0] = if copy < 0 { words[0] } else { copy as usize };
+        }
+        let fd = words[0] as i32;
+        // A copy took the lowest number, which must be free again when all is done.
+        let is_copy = is_taken_over && fd != given;
+        let (flags, lowest) = (status_flags(fd), if is_copy { fd } else { lowest_free() });
+        // SAFETY: errno is this thread's own; the arguments are what the header allows.
+        let (raw, errno) = unsafe {
+            *libc::__errno_location() = 0;
+            let [a, b, c, d, e, f, g, h] = words[..] else { unreachable!() };
+            ((self.address)(a, b, c, d, e, f, g, h), *libc::__errno_location())
+        };
+        let result = self.checked_result(raw, errno, &shown);
+        if takes_descriptor {
+            assert_eq!(status_flags(fd), flags, "{shown}: the descriptor's mode or the descriptor itself");
+        }
+        self.clean_up(result, &words, is_copy);
+        assert_eq!(lowest_free(), lowest, "{shown}: a descriptor has leaked");
+        for choice in self.picked(pick) {
+            let same = choice.memory.iter().all(|memory| memory.is_unchanged());
+            assert!(
+                choice.memory.iter().all(|memory| memory.gap_is_unchanged()),
+                "{shown}: wrote before {}",
+                choice.label
+            );
+            assert!(!(choice.is_counted && same), "{shown}: the count wasn't written");
+            assert!(same || result >= 0 || !choice.keeps_on_failure, "{shown}: failed and changed {}", choice.label);
+        }
+        result
+    }
+
+    /// The result rule: 0 or more, or a negative errno that Linux has, and errno like it.
+    fn checked_result(&self, raw: usize, errno: c_int, shown: &str) -> isize {
+        let result = match self.function.returns.as_str() {
+            "int" => raw as i32 as isize,
+            "ssize_t" => raw as isize,
+            "uint32_t" => return raw as u32 as isize,
+            "const char *" => {
+                // SAFETY: the header promises a string; NULL would be a bug that shows here.
+                let text = unsafe { CStr::from_ptr(raw as *const c_char) };
+                assert!(!text.is_empty(), "{shown}: empty");
+                return 0;
+            }
+            other => panic!("{shown} returns {other}: teach tests/sweep/subject.rs"),
+        };
+        if result < 0 {
+            assert!(result >= -4095, "{shown}: {result}");
+            assert_ne!(self.name_of(result as i32), "EUNKNOWN", "{shown}: {result}");
+            assert_ne!(result as i32, -libc::ENOTRECOVERABLE, "{shown}: the library has panicked");
+            assert_eq!(errno, -(result as i32), "{shown}: errno");
+        }
+        result
+    }
+
+    /// Closes what the call has made.
+    fn clean_up(&self, result: isize, words: &[usize], is_copy: bool) {
+        if self.function.name.starts_with("castio_open_") && result >= 0 {
+            // SAFETY: a new descriptor.
+            check(unsafe { libc::close(result as i32) });
+        }
+        if self.function.name == TAKES_OVER && result >= 0 {
+            // SAFETY: the call has written two streams.
+            for place in [words[2], words[3]] {
+                unsafe { libc::fclose((place as *const *mut libc::FILE).read()) };
+            }
+        } else if is_copy {
+            // SAFETY: the copy; after a failure it is ours still.
+            check(unsafe { libc::close(words[0] as i32) });
+        }
+    }
+
+    fn write_record(&self, text: &str) {
+        let len = text.len().min(RECORD_SIZE - 1);
+        // SAFETY: the record is mapped with this size.
+        unsafe {
+            self.record.copy_from_nonoverlapping(text.as_ptr(), len);
+            self.record.add(len).write_bytes(0, RECORD_SIZE - len);
+        }
+    }
+}
+
+/// A file as memory: what is in it stays when the process crashes.
+fn map(path: &Path) -> *mut u8 {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    file.set_len(RECORD_SIZE as u64).unwrap();
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    // SAFETY: a new mapping.
+    let mapped = unsafe { libc::mmap(std::ptr::null_mut(), RECORD_SIZE, access, libc::MAP_SHARED, fd, 0) };
+    assert_ne!(mapped, libc::MAP_FAILED);
+    mapped.cast()
+}
+
+/// O_NONBLOCK and the like; -1 if it isn't open.
+fn status_flags(fd: c_int) -> c_int {
+    // SAFETY: no pointer.
+    unsafe { libc::fcntl(fd, libc::F_GETFL) }
+}
+
+/// The number that the next descriptor would get.
+fn lowest_free() -> c_int {
+    // SAFETY: no pointers; 1 is open, and the copy is ours.
+    unsafe {
+        let copy = libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 0);
+        check(libc::close(copy));
+        copy
+    }
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}

@@ -1,0 +1,93 @@
+//! Descriptors of every kind, and numbers that are none.
+
+use std::fs::{File, OpenOptions};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+
+use crate::support::descriptors::{self, EVERY_KIND, Kind, STREAM_SOCKETS, check};
+
+/// A number that stays closed: far above what the sweep opens.
+const CLOSED: RawFd = 900;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// Or as good as closed.
+    Closed,
+    NoSocket,
+    Stream,
+    Message,
+}
+
+pub struct Animal {
+    pub label: String,
+    pub fd: RawFd,
+    pub sort: Sort,
+}
+
+/// All of them, open until the process ends.
+pub fn open() -> Vec<Animal> {
+    let mut all: Vec<Animal> =
+        [-1, i32::MIN, CLOSED].map(|fd| Animal { label: format!("{fd} (not open)"), fd, sort: Sort::Closed }).into();
+    let mut add = |label: String, fd: OwnedFd, sort: Sort| {
+        all.push(Animal { label, fd: fd.as_raw_fd(), sort });
+        std::mem::forget(fd);
+    };
+    for kind in EVERY_KIND {
+        let pair = descriptors::pair(kind);
+        let sort = match kind.is_socket() {
+            true if STREAM_SOCKETS.contains(&kind) => Sort::Stream,
+            true => Sort::Message,
+            false => Sort::NoSocket,
+        };
+        add(format!("{kind:?} writer"), pair.writer, sort);
+        add(format!("{kind:?} reader"), pair.reader, sort);
+    }
+    let domains = [(libc::AF_INET, "4"), (libc::AF_INET6, "6"), (libc::AF_UNIX, " UNIX")];
+    let types = [(libc::SOCK_STREAM, "stream", Sort::Stream), (libc::SOCK_DGRAM, "datagram", Sort::Message)];
+    for (domain, domain_name) in domains {
+        for (kind, kind_name, sort) in types {
+            add(format!("unconnected {kind_name} socket{domain_name}"), socket(domain, kind), sort);
+        }
+    }
+    add("listening TCP socket".into(), TcpListener::bind("127.0.0.1:0").unwrap().into(), Sort::Stream);
+    let wildcard = UdpSocket::bind("0.0.0.0:0").unwrap();
+    wildcard.set_broadcast(true).unwrap();
+    add("wildcard UDP socket".into(), wildcard.into(), Sort::Message);
+    let (orphan, _) = UnixStream::pair().unwrap();
+    add("UNIX stream whose peer has closed".into(), orphan.into(), Sort::Stream);
+    let pipe = descriptors::pair(Kind::Pipe);
+    drop(pipe.reader);
+    add("pipe without a reader".into(), pipe.writer, Sort::NoSocket);
+    let (nonblocking, peer) = UnixStream::pair().unwrap();
+    nonblocking.set_nonblocking(true).unwrap();
+    add("non-blocking UNIX stream".into(), nonblocking.into(), Sort::Stream);
+    std::mem::forget(peer);
+
+    add("directory".into(), File::open("/").unwrap().into(), Sort::NoSocket);
+    add(
+        "/dev/null".into(),
+        OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into(),
+        Sort::NoSocket,
+    );
+    let path = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/").unwrap();
+    // SAFETY: no pointers.
+    let (event, epoll) = unsafe { (libc::eventfd(0, libc::EFD_CLOEXEC), libc::epoll_create1(libc::EPOLL_CLOEXEC)) };
+    add("eventfd".into(), owned(event), Sort::NoSocket);
+    add("epoll".into(), owned(epoll), Sort::NoSocket);
+    // For the kernel's calls it is as good as closed: EBADF.
+    all.push(Animal { label: "O_PATH".into(), fd: path.into_raw_fd(), sort: Sort::Closed });
+    all
+}
+
+fn socket(domain: i32, kind: i32) -> OwnedFd {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, 0) })
+}
+
+fn owned(fd: RawFd) -> OwnedFd {
+    check(fd);
+    // SAFETY: open, and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
