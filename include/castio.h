@@ -209,7 +209,7 @@ int castio_strerror(int code, char *buf, size_t len);
  * -EMSGSIZE: a message socket, and more than 1024 buffers (IOV_MAX: cutting the message in two
  *   would be wrong) or more bytes than a message may have.
  * -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
- * -EFAULT: iov is NULL, or a buffer isn't readable; the data before it may be out.
+ * -EFAULT: iov is NULL or misaligned, or a buffer isn't readable; the data before it may be out.
  * -EBADF: fd isn't open for writing.
  * -EIO: the descriptor takes nothing and gives no error; or an input/output error.
  * Others as sendmsg() and writev(): -EDESTADDRREQ, -ECONNREFUSED, -ENOBUFS, -ENOSPC, -EFBIG.
@@ -239,19 +239,24 @@ ssize_t castio_writev_all(int fd,
  *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and (the rest of) the data isn't there.
- * -ETIMEDOUT: the time has passed.
+ * -ETIMEDOUT: the time has passed. On a terminal with VMIN over 1, fewer bytes than that wake nobody
+ *   and are taken at the end of the time.
  * -EMSGSIZE: a message socket, and the message was longer than the buffers: its head is in them
  *   (*done bytes), its tail is gone. Or more than 1024 buffers (IOV_MAX); nothing is taken then.
  * -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
  * -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
- * -EFAULT: iov is NULL, or a buffer isn't writable.
+ * -EFAULT: iov is NULL or misaligned, or a buffer isn't writable.
  * -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
  * Others as recvmsg() and readv(): -ENOTCONN, -EIO.
  *
  * Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See readv(2),
  * recvmsg(2).
  */
-ssize_t castio_readv_all(int fd, const struct iovec *iov, int iovcnt, int timeout_ms, size_t *done);
+ssize_t castio_readv_all(int fd,
+                         const struct iovec *iov,
+                         int iovcnt,
+                         int timeout_ms,
+                         size_t *done);
 
 /**
  * Sends all of one buffer: castio_writev_all with a single one.
@@ -1095,7 +1100,8 @@ int castio_unblock_source_addr(int fd,
  * Errors:
  * -EINVAL: mode is neither; group or a source isn't an address of its kind.
  * -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there.
- * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64).
+ * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64); 65,536 and more
+ *   aren't looked at.
  * -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM: as castio_join_group.
  * -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  * On failure a group that was joined is as before, and one that wasn't isn't.
@@ -1333,8 +1339,9 @@ int castio_directed_broadcast(const char *cidr, struct in_addr *out);
  * Errors:
  * -EACCES: broadcasts aren't enabled on this socket.
  * -EADDRNOTAVAIL: there is no broadcast address: see castio_broadcast_address.
- * -ENODEV: there is no such interface. -EINVAL: an empty text, port 0, or fd is bound (or by a peer
- *   of this host connected) to 127.0.0.1 and the interface isn't loopback.
+ * -ENODEV: there is no such interface.
+ * -EINVAL: an empty text; port 0; len is over SSIZE_MAX; fd is bound to 127.0.0.1 (or connected to it)
+ *   and the interface isn't loopback.
  * -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
  * -EAGAIN: the socket is non-blocking and has no room. -ENETDOWN, -ENETUNREACH: the interface is down.
  * -EAFNOSUPPORT: not an IPv4 socket. -EPROTOTYPE: a stream socket.
@@ -1384,7 +1391,8 @@ ssize_t castio_send_limited_broadcast(int fd,
  * Returns how many there are, which may be more than the capacity; the first ones are filled in.
  *
  * Errors:
- * -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small.
+ * -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, or
+ * capacity times struct_size over SSIZE_MAX.
  * -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
  *
  * Any thread. Since 0.1.0. See getifaddrs(3), netdevice(7).

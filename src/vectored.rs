@@ -126,6 +126,7 @@ fn read_rest(
 ) -> Result<usize> {
     let wait = wait_mode(&deadline);
     let mut cursor = Cursor::new(list, 0);
+    let mut is_last = false;
     let mut result = first;
     loop {
         match result {
@@ -140,9 +141,16 @@ fn read_rest(
                 }
                 cursor.advance(len);
             }
-            Err(error) => wait_for(&mut deadline, channel.fd(), Events::IN, error)?,
+            Err(error) => match wait_for(&mut deadline, channel.fd(), Events::IN, error) {
+                // A terminal with VMIN set isn't readable for poll(2) with fewer bytes: a last look.
+                Err(Errno::ETIMEDOUT) if !is_last => is_last = true,
+                result => result?,
+            },
         }
         result = channel.read(cursor.window(), wait);
+        if is_last && result == Err(Errno::EAGAIN) {
+            return Err(Errno::ETIMEDOUT);
+        }
     }
 }
 

@@ -10,50 +10,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 
+use support::examples::{both_ways, connect, example, loopbacks, port, refuses, start};
 use support::hosts::{self, Host};
-use support::programs::{self, BOTH, Finished, Linkage, Program, Running};
+use support::programs::{self, Linkage, Program, Running};
 use support::tools;
-
-fn example(name: &str, linkage: Linkage) -> Option<Program> {
-    programs::link(&format!("c_examples/{name}"), linkage)
-}
-
-/// Does it with the example linked in each way.
-fn both_ways(name: &str, story: impl Fn(&Program)) {
-    BOTH.iter().filter_map(|&linkage| example(name, linkage)).for_each(|program| story(&program));
-}
-
-/// Loopback addresses of this host.
-fn loopbacks() -> Vec<&'static str> {
-    let mut found = vec!["127.0.0.1"];
-    match TcpListener::bind("[::1]:0") {
-        Ok(_) => found.push("::1"),
-        Err(error) => tools::skip(&format!("no IPv6 on loopback: {error}")),
-    }
-    found
-}
-
-fn start(program: &Program, arguments: &[&str]) -> Running {
-    programs::start(program.command(arguments))
-}
-
-/// The port that a server or receiver prints first.
-fn port(running: &mut Running) -> String {
-    running.line_after("listening on ").rsplit(' ').next().unwrap().to_owned()
-}
-
-fn connect(address: &str, port: &str) -> TcpStream {
-    let stream = TcpStream::connect((address, port.parse().unwrap())).unwrap();
-    stream.set_read_timeout(Some(programs::DEADLINE)).unwrap();
-    stream
-}
-
-/// A failure told in one line that holds these words.
-fn refuses(finished: &Finished, words: &[&str]) {
-    assert!(!finished.status.success(), "{finished:?}");
-    assert_eq!(finished.errors.lines().count(), 1, "{finished:?}");
-    assert!(words.iter().all(|word| finished.errors.contains(word)), "{words:?}: {finished:?}");
-}
 
 #[test]
 fn every_example_has_a_test() {

@@ -4,6 +4,8 @@ mod support;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use std::time::Duration;
+
 use castio::ffi::nowait::*;
 use castio::ffi::vectored::{castio_iov_advance, castio_iov_length, castio_read_all};
 use libc::{EAGAIN, EBADF, EINVAL, EMSGSIZE, EPIPE, ETIMEDOUT, iovec};
@@ -272,6 +274,14 @@ fn a_wait_for_a_terminal_ends_in_time_too() {
     assert_eq!(read(200), (-ETIMEDOUT as isize, b"abc".to_vec()));
     put(&master, b"defgh");
     assert_eq!(read(200), (5, b"defgh".to_vec()));
+    // What comes while it waits, and is too little to wake it, is taken at the end.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            put(&master, b"ijklm");
+        });
+        assert_eq!(read(500), (5, b"ijklm".to_vec()));
+    });
 }
 
 fn as_numbers(list: &[iovec]) -> Vec<(usize, usize)> {

@@ -105,8 +105,9 @@ pub unsafe extern "C" fn castio_directed_broadcast(cidr: *const c_char, out: *mu
 /// Errors:
 /// -EACCES: broadcasts aren't enabled on this socket.
 /// -EADDRNOTAVAIL: there is no broadcast address: see castio_broadcast_address.
-/// -ENODEV: there is no such interface. -EINVAL: an empty text, port 0, or fd is bound (or by a peer
-///   of this host connected) to 127.0.0.1 and the interface isn't loopback.
+/// -ENODEV: there is no such interface.
+/// -EINVAL: an empty text; port 0; len is over SSIZE_MAX; fd is bound to 127.0.0.1 (or connected to it)
+///   and the interface isn't loopback.
 /// -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
 /// -EAGAIN: the socket is non-blocking and has no room. -ENETDOWN, -ENETUNREACH: the interface is down.
 /// -EAFNOSUPPORT: not an IPv4 socket. -EPROTOTYPE: a stream socket.

@@ -53,7 +53,8 @@ const _: () = assert!(NAME_SIZE == 16, "the header can't name NAME_SIZE");
 /// Returns how many there are, which may be more than the capacity; the first ones are filled in.
 ///
 /// Errors:
-/// -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small.
+/// -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, or
+/// capacity times struct_size over SSIZE_MAX.
 /// -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
 ///
 /// Any thread. Since 0.1.0. See getifaddrs(3), netdevice(7).

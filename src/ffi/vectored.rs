@@ -29,7 +29,7 @@ use crate::vectored;
 /// -EMSGSIZE: a message socket, and more than 1024 buffers (IOV_MAX: cutting the message in two
 ///   would be wrong) or more bytes than a message may have.
 /// -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
-/// -EFAULT: iov is NULL, or a buffer isn't readable; the data before it may be out.
+/// -EFAULT: iov is NULL or misaligned, or a buffer isn't readable; the data before it may be out.
 /// -EBADF: fd isn't open for writing.
 /// -EIO: the descriptor takes nothing and gives no error; or an input/output error.
 /// Others as sendmsg() and writev(): -EDESTADDRREQ, -ECONNREFUSED, -ENOBUFS, -ENOSPC, -EFBIG.
@@ -68,12 +68,13 @@ pub unsafe extern "C" fn castio_writev_all(
 ///
 /// Errors:
 /// -EAGAIN: timeout_ms is 0 and (the rest of) the data isn't there.
-/// -ETIMEDOUT: the time has passed.
+/// -ETIMEDOUT: the time has passed. On a terminal with VMIN over 1, fewer bytes than that wake nobody
+///   and are taken at the end of the time.
 /// -EMSGSIZE: a message socket, and the message was longer than the buffers: its head is in them
 ///   (*done bytes), its tail is gone. Or more than 1024 buffers (IOV_MAX); nothing is taken then.
 /// -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
 /// -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
-/// -EFAULT: iov is NULL, or a buffer isn't writable.
+/// -EFAULT: iov is NULL or misaligned, or a buffer isn't writable.
 /// -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
 /// Others as recvmsg() and readv(): -ENOTCONN, -EIO.
 ///

@@ -42,6 +42,7 @@ impl Flags {
 }
 
 /// What recvmsg(2) tells of what it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Bytes stored.
     pub len: usize,

@@ -3,6 +3,7 @@
 
 pub mod declarations;
 pub mod descriptors;
+pub mod examples;
 pub mod face;
 pub mod hosts;
 pub mod library;

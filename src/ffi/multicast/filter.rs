@@ -33,7 +33,8 @@ pub const CASTIO_FILTER_INCLUDE: c_int = 1;
 /// Errors:
 /// -EINVAL: mode is neither; group or a source isn't an address of its kind.
 /// -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there.
-/// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64).
+/// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64); 65,536 and more
+///   aren't looked at.
 /// -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM: as castio_join_group.
 /// -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 /// On failure a group that was joined is as before, and one that wasn't isn't.
