@@ -97,16 +97,10 @@ fn prefix_mask(text: &str) -> Result<Ipv4Addr> {
     }
 }
 
-/// The directed broadcast address of a network: the host part all ones. `None` for /31 and /32,
-/// which have none (RFC 3021).
-pub fn directed_broadcast(address: Ipv4Addr, mask: Ipv4Addr) -> Option<Ipv4Addr> {
-    let host = !mask.to_bits();
-    (host > 1).then(|| Ipv4Addr::from_bits(address.to_bits() | host))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interface::directed_broadcast;
 
     #[test]
     fn a_network_is_read_with_a_prefix_or_a_mask_and_nothing_else() {

@@ -32,7 +32,7 @@ pub fn address_of(interface: &CStr) -> Result<Ipv4Addr> {
 /// The directed broadcast address of a network in text. `EADDRNOTAVAIL` for /31 and /32.
 pub fn directed(network: &CStr) -> Result<Ipv4Addr> {
     let (ip, mask) = address::parse_network(network)?;
-    address::directed_broadcast(ip, mask).ok_or(Errno::EADDRNOTAVAIL)
+    interface::directed_broadcast(ip, mask).ok_or(Errno::EADDRNOTAVAIL)
 }
 
 /// Where a datagram goes.

@@ -3,7 +3,6 @@
 use std::ffi::{CStr, CString};
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::address;
 use crate::error::{Errno, Result};
 use crate::sys::interface::{self as sys, Flags, Name};
 
@@ -46,7 +45,7 @@ impl Assigned {
     /// it was assigned without a broadcast address. `None` for IPv6, /31 and /32.
     pub fn broadcast(&self) -> Option<Ipv4Addr> {
         match (self.ip, self.netmask) {
-            (IpAddr::V4(ip), IpAddr::V4(mask)) => address::directed_broadcast(ip, mask),
+            (IpAddr::V4(ip), IpAddr::V4(mask)) => directed_broadcast(ip, mask),
             _ => None,
         }
     }
@@ -58,6 +57,13 @@ impl Assigned {
             IpAddr::V6(mask) => mask.to_bits().leading_ones(),
         }
     }
+}
+
+/// The directed broadcast address of a network: the host part all ones. `None` for /31 and /32,
+/// which have none (RFC 3021).
+pub fn directed_broadcast(address: Ipv4Addr, mask: Ipv4Addr) -> Option<Ipv4Addr> {
+    let host = !mask.to_bits();
+    (host > 1).then(|| Ipv4Addr::from_bits(address.to_bits() | host))
 }
 
 /// One line of the list: an interface with one of its addresses, or without if it has none.

@@ -4,12 +4,9 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use super::membership;
+use super::state::{self, TOO_MANY};
 use crate::error::{Errno, Result};
-use crate::interface;
-use crate::sys::multicast::{self, Filter, FilterMode, Target};
-
-/// More sources than the kernel takes under any setting.
-pub const TOO_MANY: usize = 1 << 16;
+use crate::sys::multicast::{self, FilterMode, Target};
 
 /// Replaces the filter, and joins the group first if need be (RFC 3678, section 4.2: this is the
 /// state wanted, whatever it was). Including no source leaves the group.
@@ -21,7 +18,7 @@ pub fn set(fd: BorrowedFd<'_>, target: Target, mode: FilterMode, sources: &[IpAd
         membership::check_source(target, *source)?;
     }
     let result = multicast::set_filter(fd, target, mode, sources);
-    match result.map_err(|error| membership::common(fd, target, error)) {
+    match result.map_err(|error| state::explain(fd, target, error)) {
         Err(Errno::EADDRNOTAVAIL) => join_with(fd, target, mode, sources),
         result => result,
     }
@@ -39,34 +36,4 @@ fn join_with(fd: BorrowedFd<'_>, target: Target, mode: FilterMode, sources: &[Ip
         // The filter's own error is the one to tell.
         let _ = membership::leave(fd, target);
     })
-}
-
-/// The filter as it is, with at most `capacity` of its sources. `EADDRNOTAVAIL` if this socket
-/// hasn't joined the group. Without an interface, the first one on which it has: the kernel keeps
-/// each membership under the interface that it chose.
-pub fn get(fd: BorrowedFd<'_>, target: Target, capacity: usize) -> Result<Filter> {
-    let capacity = capacity.min(TOO_MANY);
-    if target.interface != 0 {
-        return multicast::filter(fd, target, capacity).map_err(|error| wrong_socket(fd, target, error));
-    }
-    let mut last = 0;
-    for entry in interface::list()? {
-        let index = entry.interface.index;
-        if index == last {
-            continue;
-        }
-        last = index;
-        match multicast::filter(fd, Target { interface: index, ..target }, capacity) {
-            Err(Errno::EADDRNOTAVAIL) => {}
-            result => return result.map_err(|error| wrong_socket(fd, target, error)),
-        }
-    }
-    Err(Errno::EADDRNOTAVAIL)
-}
-
-fn wrong_socket(fd: BorrowedFd<'_>, target: Target, error: Errno) -> Errno {
-    match error {
-        Errno::ENOPROTOOPT | Errno::EOPNOTSUPP => membership::common(fd, target, error),
-        other => other,
-    }
 }

@@ -7,19 +7,18 @@
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
-use super::filter;
+use super::state::{self, check_type, explain};
 use crate::error::{Errno, Result};
 use crate::sys::multicast::{self, FilterMode, GroupRequest, SourceRequest, Target};
-use crate::sys::option::{self, SocketType};
 
 /// Any source.
 pub fn join(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
-    multicast::group(fd, target, GroupRequest::Join).map_err(|error| common(fd, target, error))
+    multicast::group(fd, target, GroupRequest::Join).map_err(|error| explain(fd, target, error))
 }
 
 /// All sources of the group.
 pub fn leave(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
-    multicast::group(fd, target, GroupRequest::Leave).map_err(|error| common(fd, target, error))
+    multicast::group(fd, target, GroupRequest::Leave).map_err(|error| explain(fd, target, error))
 }
 
 /// One source more. `EADDRINUSE` if it is joined, or the whole group: there the kernel would
@@ -27,19 +26,19 @@ pub fn leave(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
 pub fn join_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
     check_source(target, source)?;
     check_type(fd)?;
-    if matches!(filter::get(fd, target, 0), Ok(found) if found.mode == FilterMode::Exclude) {
+    if matches!(state::filter(fd, target, 0), Ok(found) if found.mode == FilterMode::Exclude) {
         return Err(Errno::EADDRINUSE);
     }
     multicast::source(fd, target, source, SourceRequest::Join).map_err(|error| match error {
         Errno::EADDRNOTAVAIL => Errno::EADDRINUSE,
-        other => common(fd, target, other),
+        other => explain(fd, target, other),
     })
 }
 
 /// One source less.
 pub fn leave_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
     check_source(target, source)?;
-    multicast::source(fd, target, source, SourceRequest::Leave).map_err(|error| common(fd, target, error))
+    multicast::source(fd, target, source, SourceRequest::Leave).map_err(|error| explain(fd, target, error))
 }
 
 /// Nothing more from one source of a group that is joined for any source.
@@ -47,14 +46,14 @@ pub fn block_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Resul
     check_source(target, source)?;
     multicast::source(fd, target, source, SourceRequest::Block).map_err(|error| match error {
         Errno::EADDRNOTAVAIL => Errno::EADDRINUSE,
-        other => common(fd, target, other),
+        other => explain(fd, target, other),
     })
 }
 
 /// Undoes [`block_source`].
 pub fn unblock_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
     check_source(target, source)?;
-    multicast::source(fd, target, source, SourceRequest::Unblock).map_err(|error| common(fd, target, error))
+    multicast::source(fd, target, source, SourceRequest::Unblock).map_err(|error| explain(fd, target, error))
 }
 
 /// A source is a host's address, of the group's family.
@@ -63,32 +62,4 @@ pub(super) fn check_source(target: Target, source: IpAddr) -> Result<()> {
         return Err(Errno::EAFNOSUPPORT);
     }
     if source.is_multicast() || source.is_unspecified() { Err(Errno::EINVAL) } else { Ok(()) }
-}
-
-/// A stream socket would join a source and never get anything: the request for one doesn't refuse it.
-fn check_type(fd: BorrowedFd<'_>) -> Result<()> {
-    match option::socket_type(fd)? {
-        SocketType::Stream => Err(option::family(fd).err().unwrap_or(Errno::EPROTO)),
-        _ => Ok(()),
-    }
-}
-
-/// What an error of the kernel means, looked into after the fact.
-#[cold]
-pub(super) fn common(fd: BorrowedFd<'_>, target: Target, error: Errno) -> Errno {
-    match error {
-        // No such option: the socket's family has no such groups, or its type no groups at all.
-        Errno::ENOPROTOOPT | Errno::EOPNOTSUPP => match option::family(fd) {
-            Ok(family) if family == option::Family::V4 && target.group.is_ipv6() => Errno::EAFNOSUPPORT,
-            Ok(_) => Errno::EPROTO,
-            Err(error) => error,
-        },
-        Errno::EINVAL | Errno::EADDRNOTAVAIL if check_type(fd).is_err() => Errno::EPROTO,
-        // Not joined, or joined the other way.
-        Errno::EINVAL => match filter::get(fd, target, 0) {
-            Err(Errno::EADDRNOTAVAIL) => Errno::EADDRNOTAVAIL,
-            _ => Errno::EINVAL,
-        },
-        other => other,
-    }
 }

@@ -4,3 +4,4 @@ pub mod endpoint;
 pub mod filter;
 pub mod membership;
 pub mod options;
+pub mod state;

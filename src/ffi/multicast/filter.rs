@@ -10,7 +10,7 @@ use super::super::guard::guard;
 use super::{target, target_addr};
 use crate::address::Scoped;
 use crate::error::{Errno, Result};
-use crate::multicast::filter;
+use crate::multicast::{filter, state};
 use crate::sys::multicast::{FilterMode, Target};
 use crate::sys::sockaddr as addresses;
 
@@ -156,7 +156,7 @@ unsafe fn get(
     count: &mut usize,
 ) -> Result<()> {
     let capacity = array(sources, capacity)?;
-    let found = filter::get(fd, target, capacity)?;
+    let found = state::filter(fd, target, capacity)?;
     for (index, source) in found.sources.iter().enumerate() {
         // SAFETY: there are no more sources than the capacity.
         unsafe { sources.add(index).write(addresses::ip_storage(*source)) };
@@ -182,7 +182,7 @@ fn filter_mode(mode: c_int) -> Result<FilterMode> {
 /// # Safety
 /// `first` is NULL or points to `count` items, which `each` may read.
 unsafe fn collect<T>(first: *const T, count: usize, each: impl Fn(*const T) -> Result<IpAddr>) -> Result<Vec<IpAddr>> {
-    if count >= filter::TOO_MANY {
+    if count >= state::TOO_MANY {
         return Err(Errno::ENOBUFS);
     }
     (0..array(first, count)?).map(|index| each(first.wrapping_add(index))).collect()
