@@ -307,6 +307,7 @@ fn assert_nothing_more(kind: Kind, writer: OwnedFd, reader: &OwnedFd) {
 #[test]
 fn a_trickle_doesnt_put_the_deadline_off() {
     let Pair { writer, reader, .. } = pair(UnixStream);
+    let bytes = pattern(TOO_MUCH * 4);
     let start = Instant::now();
     let over = AtomicBool::new(false);
     let (result, done) = thread::scope(|scope| {
@@ -316,7 +317,7 @@ fn a_trickle_doesnt_put_the_deadline_off() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        let result = write_all(&writer, &pattern(TOO_MUCH * 4), 300);
+        let result = write_all(&writer, &bytes, 300);
         over.store(true, Ordering::Relaxed);
         result
     });
