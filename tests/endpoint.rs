@@ -206,6 +206,13 @@ fn the_kernel_chooses_a_port_when_none_is_given() {
             let from = sender.run(|| Udp::new(family));
             from.send_to(b"hello", address(&group, port)).unwrap();
             assert_eq!(receiver.receive().text, "hello");
+            // Nobody else's, although the socket shares: among so many two would meet.
+            let open = || open_receiver(&host, form, &group, 0, None, Some("eth0")).unwrap();
+            let others: Vec<Udp> = (0..300).map(|_| open()).collect();
+            let mut ports: Vec<u16> = others.iter().map(|other| other.local_addr().unwrap().port()).collect();
+            ports.sort_unstable();
+            ports.dedup();
+            assert_eq!(ports.len(), others.len());
         });
     });
 }

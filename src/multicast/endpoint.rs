@@ -18,10 +18,16 @@ use crate::sys::socket;
 pub fn open_receiver(target: Target, port: u16, source: Option<IpAddr>) -> Result<OwnedFd> {
     let owned = udp_socket(target)?;
     let fd = owned.as_fd();
+    options::set_all(fd, false)?;
+    // A port that the kernel chooses must be nobody's: one that may be shared can be another's.
+    if port == 0 {
+        socket::bind(fd, &address(target, port))?;
+    }
     IntOption::REUSE_ADDRESS.set(fd, 1)?;
     IntOption::REUSE_PORT.set(fd, 1)?;
-    options::set_all(fd, false)?;
-    socket::bind(fd, &address(target, port))?;
+    if port != 0 {
+        socket::bind(fd, &address(target, port))?;
+    }
     match source {
         Some(source) => membership::join_source(fd, target, source)?,
         None => membership::join(fd, target)?,
