@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 static const struct step *const rooms[] = {
-    vectored_steps,  nowait_steps,    peek_steps,  urgent_steps, multicast_steps,
-    filter_steps,    broadcast_steps, stdio_steps, host_steps,
+    vectored_steps, nowait_steps,    peek_steps,     urgent_steps, multicast_steps,
+    filter_steps,   broadcast_steps, datagram_steps, stdio_steps,  host_steps,
 };
 #define ROOMS (sizeof rooms / sizeof rooms[0])
 

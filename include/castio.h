@@ -33,6 +33,27 @@ extern "C" {
 #endif
 
 /**
+ * castio_datagram: `ttl` holds a value.
+ */
+#define CASTIO_DATAGRAM_TTL 1
+
+/**
+ * castio_datagram: `traffic_class` holds a value.
+ */
+#define CASTIO_DATAGRAM_TRAFFIC_CLASS 2
+
+/**
+ * castio_datagram_view: the datagram was longer than the slot; `true_len` is its length.
+ */
+#define CASTIO_VIEW_TRUNCATED 1
+
+/**
+ * castio_datagram_view: the kernel had more to tell of it than there was room for, so that members
+ * may be missing.
+ */
+#define CASTIO_VIEW_CONTROL_TRUNCATED 2
+
+/**
  * castio_peek_info: nothing waits.
  */
 #define CASTIO_PEEK_NOTHING 0
@@ -68,6 +89,41 @@ extern "C" {
 #define CASTIO_FILTER_INCLUDE 1
 
 /**
+ * castio_sender_options: never segments (UDP_SEGMENT).
+ */
+#define CASTIO_SENDER_NO_SEGMENTATION 1
+
+/**
+ * castio_sender_options: messages of 10,000 bytes and more (runs of datagrams, too) are sent without
+ * copying (MSG_ZEROCOPY): their memory must stay as it is until castio_sender_wait says so. Stops by
+ * itself when the kernel copies anyway, as it does on loopback.
+ */
+#define CASTIO_SENDER_ZEROCOPY 2
+
+/**
+ * castio_receiver_options: the kernel may coalesce a run of datagrams (UDP_GRO), which then cost one
+ * pass through its stack. They come apart again.
+ */
+#define CASTIO_RECEIVER_COALESCE 1
+
+/**
+ * castio_receiver_options: no details are asked for, which saves the kernel the telling: a view's to,
+ * ifindex, ttl, traffic_class, time_ns and drops stay unknown, unless the socket's options were set so
+ * before.
+ */
+#define CASTIO_RECEIVER_NO_DETAILS 2
+
+/**
+ * Receives datagrams in batches on one socket: see castio_receiver_open().
+ */
+struct castio_receiver;
+
+/**
+ * Sends datagrams in batches on one socket: see castio_sender_open().
+ */
+struct castio_sender;
+
+/**
  * What waits on a descriptor: see castio_peek_info().
  */
 struct castio_peek_info {
@@ -87,6 +143,165 @@ struct castio_peek_info {
      * With CASTIO_PEEK_ERROR the negative errno; else 0.
      */
     int error;
+};
+
+/**
+ * How a sender works: see castio_sender_open(). All zero but struct_size is the default.
+ */
+struct castio_sender_options {
+    /**
+     * sizeof(struct castio_sender_options).
+     */
+    size_t struct_size;
+    /**
+     * The most payload bytes that leave in a second, so that a burst doesn't overrun receivers; 0 for
+     * no limit. Sets SO_MAX_PACING_RATE on the socket too.
+     */
+    uint64_t bytes_per_second;
+    /**
+     * CASTIO_SENDER_*.
+     */
+    unsigned int flags;
+};
+
+/**
+ * One datagram to send: see castio_send_datagrams(). All zero but struct_size and iov is a datagram
+ * to the peer that the socket is connected to, sent as the socket's options say.
+ */
+struct castio_datagram {
+    /**
+     * sizeof(struct castio_datagram), in the first element of an array.
+     */
+    size_t struct_size;
+    /**
+     * The payload, gathered from these buffers.
+     */
+    const struct iovec *iov;
+    /**
+     * How many buffers; at most 1024.
+     */
+    int iovcnt;
+    /**
+     * Which of the members ttl and traffic_class hold a value: CASTIO_DATAGRAM_*.
+     */
+    unsigned int flags;
+    /**
+     * Where it goes, or NULL for the connected peer.
+     */
+    const struct sockaddr *to;
+    /**
+     * The address it comes from, one of this host's, or NULL for the kernel's choice. The port
+     * doesn't count.
+     */
+    const struct sockaddr *from;
+    /**
+     * The length of to.
+     */
+    socklen_t to_len;
+    /**
+     * The length of from.
+     */
+    socklen_t from_len;
+    /**
+     * The interface it leaves by, or 0 for the routes' choice.
+     */
+    unsigned int ifindex;
+    /**
+     * TTL or hop limit, with CASTIO_DATAGRAM_TTL: 1 to 255, with IPv6 also 0.
+     */
+    int ttl;
+    /**
+     * Traffic class (TOS: DSCP and ECN), with CASTIO_DATAGRAM_TRAFFIC_CLASS.
+     */
+    int traffic_class;
+};
+
+/**
+ * How a receiver works: see castio_receiver_open(). All zero but struct_size is the default.
+ */
+struct castio_receiver_options {
+    /**
+     * sizeof(struct castio_receiver_options).
+     */
+    size_t struct_size;
+    /**
+     * How many datagrams (or coalesced runs of them) one call takes from the kernel at most, 1 to
+     * 1024; 0 for 64.
+     */
+    size_t slots;
+    /**
+     * The longest datagram in bytes; longer ones are cut. 0 for 65,536, the least with coalescing.
+     */
+    size_t slot_size;
+    /**
+     * CASTIO_RECEIVER_*.
+     */
+    unsigned int flags;
+};
+
+/**
+ * One datagram received: see castio_receive_datagrams(). Its pointers are into the receiver's own
+ * memory, valid until the next call on it.
+ */
+struct castio_datagram_view {
+    /**
+     * sizeof(struct castio_datagram_view), set by the caller in the first element, by the library in
+     * the others.
+     */
+    size_t struct_size;
+    /**
+     * The payload.
+     */
+    const void *data;
+    /**
+     * Its length in bytes.
+     */
+    size_t len;
+    /**
+     * The length that was sent; more than len if it was cut.
+     */
+    size_t true_len;
+    /**
+     * The sender's address and port.
+     */
+    const struct sockaddr *from;
+    /**
+     * The address it was sent to: one of this host's, a group, a broadcast address. Its port is 0.
+     */
+    const struct sockaddr *to;
+    /**
+     * The length of from.
+     */
+    socklen_t from_len;
+    /**
+     * The length of to; 0 if it isn't known.
+     */
+    socklen_t to_len;
+    /**
+     * When the kernel received it, in nanoseconds since 1970; 0 if it isn't known.
+     */
+    uint64_t time_ns;
+    /**
+     * The interface it came in by; 0 if it isn't known.
+     */
+    unsigned int ifindex;
+    /**
+     * Datagrams that the socket dropped for want of room since the one before. A run that the kernel
+     * had coalesced counts as one.
+     */
+    uint32_t drops;
+    /**
+     * TTL or hop limit as it arrived; -1 if it isn't known.
+     */
+    int ttl;
+    /**
+     * Traffic class (TOS: DSCP and ECN) as it arrived; -1 if it isn't known.
+     */
+    int traffic_class;
+    /**
+     * CASTIO_VIEW_*.
+     */
+    unsigned int flags;
 };
 
 /**
@@ -1182,7 +1397,7 @@ int castio_get_source_filter_addr(int fd,
  * SO_REUSEPORT), MULTICAST_ALL off, joined.
  *
  * - group, interface: as in castio_join_group.
- * - port: in host byte order; 0 lets the kernel choose.
+ * - port: in host byte order; 0 lets the kernel choose one that nobody has.
  * - source: NULL for any source, or the one to receive from (castio_join_source).
  *
  * Returns a blocking UDP socket, closed on exec.
@@ -1376,6 +1591,233 @@ ssize_t castio_send_limited_broadcast(int fd,
                                       uint16_t port,
                                       const char *interface,
                                       size_t *sent);
+
+/* Datagrams in batches: sending =================================================================== */
+
+/**
+ * Makes a handle that sends datagrams on a socket in batches: allocates what that takes, once.
+ *
+ * - fd: a datagram or raw socket, which stays yours and must stay open as long as the handle.
+ * - options: its struct_size set, or NULL for the default.
+ * - out: written with the handle, for castio_sender_close.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EPROTOTYPE: a stream socket.
+ * -EBUSY, -EOPNOTSUPP: CASTIO_SENDER_ZEROCOPY, and IP_RECVERR is on, or the socket can't.
+ * -EINVAL: struct_size is too small, or a flag isn't known. -EFAULT: out is NULL.
+ * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+ *
+ * A handle is for one thread at a time. Since 0.1.0. See sendmmsg(2), udp(7).
+ */
+int castio_sender_open(int fd,
+                       const struct castio_sender_options *options,
+                       struct castio_sender **out);
+
+/**
+ * Frees a sender. The socket stays open. NULL is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_sender_close(struct castio_sender *sender);
+
+/**
+ * Sends datagrams, in order: sendmmsg(), and for runs of them to one destination and of one size (the
+ * last may be shorter) UDP_SEGMENT, so that a run crosses the kernel's stack as one. Payloads aren't
+ * copied. Where the kernel or the device refuses to segment, the same datagrams go out without it,
+ * and the handle remembers.
+ *
+ * - sender: from castio_sender_open.
+ * - list, count: the datagrams; list[0].struct_size set to sizeof list[0].
+ * - timeout_ms: for the whole call, as in poll(): -1 waits for ever, 0 doesn't wait.
+ * - done: how many went out, written on failure too. May be NULL.
+ *
+ * Returns how many went out: count, or fewer with timeout_ms 0 when the socket has no more room. On
+ * failure datagram *done is the one that failed: all before it are out, it and those behind it aren't.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.
+ * -EMSGSIZE: a datagram is too long, or has more than 1024 buffers.
+ * -ECONNREFUSED, -EHOSTUNREACH and the like: an earlier datagram was refused (told by ICMP); nothing
+ *   of this one went out. In the middle of a batch the kernel keeps it back for the next call.
+ * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all; iovcnt is negative; a flag or
+ *   an address isn't valid, or from is IPv6 on an IPv4 socket; ttl isn't in 1..255 (IPv6: 0..255), or traffic_class in 0..255.
+ * -EAFNOSUPPORT: from is neither IPv4 nor IPv6. -EDESTADDRREQ: to is NULL and there is no peer.
+ * -EFAULT: sender, list or a buffer is NULL or isn't readable.
+ * Others as sendmsg(): -EACCES, -ENETUNREACH, -EPERM, -ENOBUFS, -EBADF.
+ *
+ * One thread at a time for each handle; no SIGPIPE. A signal handler that returns doesn't end the
+ * call. Since 0.1.0. See sendmmsg(2), udp(7).
+ */
+ssize_t castio_send_datagrams(struct castio_sender *sender,
+                              const struct castio_datagram *list,
+                              size_t count,
+                              int timeout_ms,
+                              size_t *done);
+
+/**
+ * Sends one payload to many destinations, in order: what a relay does. sendmmsg(); the payload isn't
+ * copied.
+ *
+ * - sender: from castio_sender_open.
+ * - iov, iovcnt: the payload; at most 1024 buffers.
+ * - to, count: the destinations, an array of IPv4 or IPv6 addresses.
+ * - timeout_ms, done: as in castio_send_datagrams.
+ *
+ * Returns how many went out, as castio_send_datagrams.
+ *
+ * Errors: as castio_send_datagrams; -EAFNOSUPPORT: a destination is neither IPv4 nor IPv6.
+ *
+ * Threads and signals as castio_send_datagrams. Since 0.1.0. See sendmmsg(2).
+ */
+ssize_t castio_send_to_many(struct castio_sender *sender,
+                            const struct iovec *iov,
+                            int iovcnt,
+                            const struct sockaddr_storage *to,
+                            size_t count,
+                            int timeout_ms,
+                            size_t *done);
+
+/**
+ * Tells what was sent so far with CASTIO_SENDER_ZEROCOPY, as a token for castio_sender_wait. No system
+ * call.
+ *
+ * - sender: from castio_sender_open.
+ * - token: written with the token. Later ones are greater.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: sender or token is NULL.
+ *
+ * One thread at a time for each handle. Since 0.1.0.
+ */
+int castio_sender_token(struct castio_sender *sender,
+                        uint64_t *token);
+
+/**
+ * Waits until the kernel is done with the memory of everything sent before a token was taken, so that
+ * it may be written to or freed: recvmsg() with MSG_ERRQUEUE, and poll().
+ *
+ * - sender: from castio_sender_open.
+ * - token: from castio_sender_token.
+ * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+ * - done: written, on failure too, with the token of what is done so far. May be NULL.
+ *
+ * Returns 1 if sending without copying still goes on, 0 if it has stopped, because the kernel copies
+ * anyway.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0, and not all is done. -ETIMEDOUT: the time has passed.
+ * -EFAULT: sender is NULL. -EINVAL: no such token was given. -EBADF: the socket isn't open.
+ *
+ * One thread at a time for each handle. Since 0.1.0. See socket(7).
+ */
+int castio_sender_wait(struct castio_sender *sender,
+                       uint64_t token,
+                       int timeout_ms,
+                       uint64_t *done);
+
+/* Datagrams in batches: receiving ================================================================= */
+
+/**
+ * Makes a handle that receives datagrams on a socket in batches: allocates slots, once, and makes the
+ * kernel tell what it knows of each datagram: setsockopt() of IP_PKTINFO, IP_RECVTTL, IP_RECVTOS and
+ * their IPv6 twins, SO_TIMESTAMPNS (unless SO_TIMESTAMP is on), SO_RXQ_OVFL, and with
+ * CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close.
+ *
+ * - fd: a datagram or raw socket, which stays yours and must stay open as long as the handle.
+ * - options: its struct_size set, or NULL for the default.
+ * - out: written with the handle, for castio_receiver_close.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EPROTOTYPE: a stream socket.
+ * -EINVAL: struct_size is too small, more than 1024 slots, or a flag isn't known. -ENOMEM: there isn't
+ *   so much memory.
+ * -EFAULT: out is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+ *
+ * A handle is for one thread at a time. Since 0.1.0. See recvmmsg(2), ip(7), udp(7).
+ */
+int castio_receiver_open(int fd,
+                         const struct castio_receiver_options *options,
+                         struct castio_receiver **out);
+
+/**
+ * Frees a receiver, and puts the socket's options back. The socket stays open; datagrams that the
+ * handle had taken and not yet given are gone. NULL is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_receiver_close(struct castio_receiver *receiver);
+
+/**
+ * Receives datagrams: recvmmsg(). Waits until there is one, and takes as many as there are, without
+ * copying: each view points into the handle's slots, until the next call on it. Runs that the kernel
+ * coalesced come apart; what there are no views for comes with the next call.
+ *
+ * - receiver: from castio_receiver_open.
+ * - views, capacity: an array to fill; views[0].struct_size set to sizeof views[0].
+ * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+ *
+ * Returns how many views are filled.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -ECONNREFUSED and the like: an error that was pending on the socket, told once; nothing is lost.
+ * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: receiver is NULL, or
+ * views with a capacity.
+ * Others as recvmsg(): -EBADF, -ENOTCONN.
+ *
+ * One thread at a time for each handle. A signal handler that returns doesn't end the call. Since
+ * 0.1.0. See recvmmsg(2).
+ */
+ssize_t castio_receive_datagrams(struct castio_receiver *receiver,
+                                 struct castio_datagram_view *views,
+                                 size_t capacity,
+                                 int timeout_ms);
+
+/**
+ * castio_receive_datagrams into buffers of your own: each datagram is copied into one, and its view's
+ * data points there.
+ *
+ * - buffers: an array of capacity buffers, the first for views[0] and so on. A datagram that is longer
+ *   is cut, and its view says so.
+ *
+ * Returns, errors, threads as castio_receive_datagrams. -EFAULT also: buffers is NULL, or one of them
+ * is and has a length; nothing is taken then. Since 0.1.0.
+ */
+ssize_t castio_receive_copies(struct castio_receiver *receiver,
+                              const struct iovec *buffers,
+                              struct castio_datagram_view *views,
+                              size_t capacity,
+                              int timeout_ms);
+
+/**
+ * Makes room in a socket for what was received and not yet read: setsockopt(SO_RCVBUFFORCE) where the
+ * process may, else setsockopt(SO_RCVBUF). A receiver that is too small drops datagrams in a burst.
+ *
+ * - fd: a socket, such as castio_open_receiver gives.
+ * - bytes: how much room is wanted.
+ * - granted: written with how much there is now, which may be less. May be NULL.
+ * - advice, len: a sentence that says what to raise, when less was granted than wanted; else an empty
+ *   one. Cut to fit. May be NULL with length 0.
+ *
+ * Returns 0, also when less was granted.
+ *
+ * Errors:
+ * -EINVAL: bytes is over INT_MAX / 2. -EFAULT: advice is NULL and len isn't 0.
+ * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+ *
+ * Any thread. Since 0.1.0. See socket(7).
+ */
+int castio_set_receive_buffer(int fd,
+                              size_t bytes,
+                              size_t *granted,
+                              char *advice,
+                              size_t len);
 
 /* The host's interfaces =========================================================================== */
 

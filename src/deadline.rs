@@ -71,4 +71,16 @@ impl Deadline {
             }
         }
     }
+
+    /// Sleeps until then, or gives up at once when that is after the deadline: `EAGAIN` if there was no
+    /// time to wait, else `ETIMEDOUT` when it has passed.
+    pub fn sleep_until(&mut self, then: Instant) -> Result<()> {
+        let until = match self.start() {
+            Deadline::Now => return Err(Errno::EAGAIN),
+            Deadline::At(at) if at < then => at,
+            _ => then,
+        };
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        if until < then { Err(Errno::ETIMEDOUT) } else { Ok(()) }
+    }
 }

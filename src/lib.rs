@@ -13,6 +13,7 @@ compile_error!("castio knows Linux only: the traps that it absorbs are Linux's o
 
 pub mod address;
 pub mod broadcast;
+pub mod datagram;
 pub mod deadline;
 pub mod error;
 pub mod interface;

@@ -17,12 +17,11 @@ use support::tools;
 
 #[test]
 fn every_example_has_a_test() {
-    let list = Command::new(std::env::current_exe().unwrap()).args(["--list"]).output().unwrap();
-    let list = String::from_utf8(list.stdout).unwrap();
+    let tests = [include_str!("examples.rs"), include_str!("datagram_examples.rs")].concat();
     let names = programs::names("c_examples");
     assert!(!names.is_empty());
     for name in names {
-        assert!(list.lines().any(|line| line == format!("{name}: test")), "no test runs c_examples/{name}.c");
+        assert!(tests.contains(&format!("#[test]\nfn {name}() {{")), "no test runs c_examples/{name}.c");
     }
 }
 

@@ -67,7 +67,8 @@ fn generated() -> String {
     let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap();
     config.after_includes = Some(prologue());
     let rooms = rooms(&root.join("src/ffi/mod.rs"));
-    let builder = rooms.iter().fold(cbindgen::Builder::new(), |builder, room| builder.with_src(room));
+    let builder = cbindgen::Builder::new().with_src(root.join("src/sys/c_types.rs"));
+    let builder = rooms.iter().fold(builder, |builder, room| builder.with_src(room));
     let mut text = Vec::new();
     builder.with_config(config).generate().unwrap().write(&mut text);
     let mut header = String::from_utf8(text).unwrap();
@@ -143,7 +144,8 @@ fn tcc_takes_it() {
 /// Every complaint about what a foreign function interface can't express, or what couldn't grow
 /// without breaking programs that are compiled already.
 fn complaints(header: &Header) -> Vec<String> {
-    let scalars = ["int", "unsigned int", "size_t", "ssize_t", "socklen_t", "pid_t", "uint16_t", "uint32_t"];
+    let scalars =
+        ["int", "unsigned int", "size_t", "ssize_t", "socklen_t", "pid_t", "uint16_t", "uint32_t", "uint64_t"];
     let is_plain = |ctype: &str| ctype.ends_with('*') || scalars.contains(&ctype);
     let words = ["enum", "union", "typedef", "static", "inline", "bool", "_Bool", "long", "float", "double", "extern"];
     let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
@@ -153,13 +155,20 @@ fn complaints(header: &Header) -> Vec<String> {
     found.extend(inside.split(|letter| !is_of_name(letter)).filter(|word| words.contains(word)).map(str::to_owned));
     found.extend(["...", "(*", ":"].iter().filter(|sign| inside.contains(**sign)).map(|sign| (*sign).to_owned()));
     for function in &header.functions {
-        let types = function.parameters.iter().map(|parameter| &parameter.ctype).chain([&function.returns]);
+        let returns = Some(&function.returns).filter(|ctype| *ctype != "void");
+        let types = function.parameters.iter().map(|parameter| &parameter.ctype).chain(returns);
         found.extend(types.filter(|ctype| !is_plain(ctype)).map(|ctype| format!("{}: {ctype}", function.name)));
     }
     for made in &header.structs {
         let first = made.members.first().map(|member| (member.ctype.as_str(), member.name.as_str()));
         if first != Some(("size_t", "struct_size")) {
             found.push(format!("struct {} doesn't start with its size", made.name));
+        }
+    }
+    for handle in &header.opaque {
+        let close = format!("{handle}_close");
+        if !header.functions.iter().any(|function| function.name == close && function.returns == "void") {
+            found.push(format!("struct {handle} is never closed"));
         }
     }
     for line in &header.macros {
@@ -191,6 +200,9 @@ fn what_another_language_cannot_call_is_found() {
         "static inline int castio_zero(void);",
         "struct castio_flags { size_t struct_size; unsigned int on: 1; };",
         "struct castio_fixed { int first; };",
+        "int castio_take(void nothing);",
+        "struct castio_lost;",
+        "struct castio_whole; void castio_whole_close(struct castio_whole whole);",
         "\n#define CASTIO_MAX(a, b) a\n",
         "\n#define BUFFER_SIZE 10\n",
     ] {

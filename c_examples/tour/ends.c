@@ -82,9 +82,12 @@ static int bound_socket(const char *address, uint16_t port, int type)
     int fd = keep(socket(to.ss_family, type | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return -1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+    /* A port that the kernel chooses must be nobody's: with SO_REUSEADDR it may be another's. */
+    if (port && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
         return -1;
-    return bind(fd, (struct sockaddr *)&to, len) < 0 ? -1 : fd;
+    if (bind(fd, (struct sockaddr *)&to, len) < 0)
+        return -1;
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ? -1 : fd;
 }
 
 int udp_socket(const char *address, uint16_t port)

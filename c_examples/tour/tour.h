@@ -30,7 +30,7 @@ struct step {
 /* Each ends with an element without a capability. */
 extern const struct step vectored_steps[], nowait_steps[], peek_steps[], urgent_steps[];
 extern const struct step multicast_steps[], filter_steps[], broadcast_steps[];
-extern const struct step stdio_steps[], host_steps[];
+extern const struct step datagram_steps[], stdio_steps[], host_steps[];
 
 /* Ends the step unless the condition holds, or the call succeeds. castio sets errno as the system
  * does, so the same serves for both. */

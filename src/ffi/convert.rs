@@ -112,8 +112,8 @@ impl<T> Place<T> {
 ///
 /// # Safety
 /// `place` is NULL or can be written to.
-pub(super) unsafe fn counted<T>(place: *mut usize, call: impl FnOnce(&mut usize) -> Result<T>) -> Result<T> {
-    let mut count = 0;
+pub(super) unsafe fn counted<C: Default, T>(place: *mut C, call: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
+    let mut count = C::default();
     let result = call(&mut count);
     if !place.is_null() {
         // SAFETY: promised by the caller.

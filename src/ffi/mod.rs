@@ -17,5 +17,7 @@ pub mod peek;
 pub mod urgent;
 pub mod multicast;
 pub mod broadcast;
+pub mod datagram_send;
+pub mod datagram_receive;
 pub mod interface;
 pub mod stdio;

@@ -135,7 +135,7 @@ impl<'a, Direction> List<'a, Direction> {
         Region { iov: *first, memory: PhantomData }.prefix(limit)
     }
 
-    fn entries(&self) -> &'a [iovec] {
+    pub(super) fn entries(&self) -> &'a [iovec] {
         if self.count == 0 {
             return &[];
         }

@@ -3,11 +3,15 @@
 //! Policy (what to try next, what an error means) belongs to the rooms.
 
 pub mod broadcast;
+pub mod c_types;
+pub mod control;
 pub mod cookie;
 pub mod epoll;
+pub mod errqueue;
 pub mod file;
 pub mod interface;
 pub mod memory;
+pub mod mmsg;
 pub mod multicast;
 pub mod option;
 pub mod owner;

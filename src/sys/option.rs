@@ -15,6 +15,9 @@ pub struct IntOption(c_int, c_int);
 /// Not in the libc crate: since Linux 4.20.
 const IPV6_MULTICAST_ALL: c_int = 29;
 
+/// Where SO_MEMINFO has the drops (`SK_MEMINFO_DROPS`).
+const MEMINFO_DROPS: usize = 8;
+
 impl IntOption {
     /// socket(7): broadcasts may be sent.
     pub const BROADCAST: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_BROADCAST);
@@ -43,6 +46,40 @@ impl IntOption {
     /// ipv6(7): no IPv4 on this socket.
     pub const IPV6_ONLY: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY);
 
+    /// udp(7): answers where the kernel knows segmentation.
+    pub const UDP_SEGMENT: IntOption = IntOption(libc::SOL_UDP, 103);
+    /// udp(7): trains are received as one.
+    pub const UDP_GRO: IntOption = IntOption(libc::SOL_UDP, 104);
+    /// socket(7): a control message tells how many datagrams were dropped.
+    pub const DROPS: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_RXQ_OVFL);
+    /// socket(7): a control message tells when the kernel received, in microseconds.
+    pub const TIMESTAMP: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_TIMESTAMP);
+    /// socket(7): the same in nanoseconds, instead of it.
+    pub const TIMESTAMP_NS: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
+    /// socket(7): room for what was received and not read, in bytes; reads as the double.
+    pub const RECEIVE_BUFFER: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_RCVBUF);
+    /// socket(7): the same over the limit, with CAP_NET_ADMIN.
+    pub const RECEIVE_BUFFER_FORCE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
+    /// ip(7): a control message tells destination and interface.
+    pub const IPV4_PACKET_INFO: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_PKTINFO);
+    /// ip(7): a control message tells the TTL.
+    pub const IPV4_RECEIVE_TTL: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_RECVTTL);
+    /// ip(7): a control message tells the traffic class.
+    pub const IPV4_RECEIVE_CLASS: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_RECVTOS);
+    /// ipv6(7): a control message tells destination and interface.
+    pub const IPV6_PACKET_INFO: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO);
+    /// ipv6(7): a control message tells the hop limit.
+    pub const IPV6_RECEIVE_HOPS: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT);
+    /// ipv6(7): a control message tells the traffic class.
+    pub const IPV6_RECEIVE_CLASS: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS);
+
+    /// socket(7): MSG_ZEROCOPY may be used.
+    pub const ZEROCOPY: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_ZEROCOPY);
+    /// ip(7): errors go to the error queue.
+    pub const IPV4_RECEIVE_ERRORS: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_RECVERR);
+    /// ipv6(7): errors go to the error queue.
+    pub const IPV6_RECEIVE_ERRORS: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_RECVERR);
+
     const DOMAIN: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_DOMAIN);
     const TYPE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_TYPE);
     const ERROR: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_ERROR);
@@ -68,6 +105,22 @@ pub(super) fn set<T: Copy>(fd: BorrowedFd<'_>, level: c_int, name: c_int, value:
     let (at, len) = ((&raw const *value).cast::<c_void>(), size_of::<T>() as socklen_t);
     // SAFETY: the value is readable for its size.
     done(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, at, len) })
+}
+
+/// setsockopt(SO_MAX_PACING_RATE), a 64-bit value since Linux 4.20: a rate for a queueing discipline
+/// that paces.
+pub fn set_pacing_rate(fd: BorrowedFd<'_>, bytes_per_second: u64) -> Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &bytes_per_second)
+}
+
+/// getsockopt(SO_MEMINFO), since Linux 4.12: how many datagrams the socket dropped so far.
+pub fn drops(fd: BorrowedFd<'_>) -> Result<u32> {
+    let mut found = [0_u32; MEMINFO_DROPS + 1];
+    let mut len = size_of_val(&found) as socklen_t;
+    let at = (&raw mut found).cast::<c_void>();
+    // SAFETY: `len` says how much room there is.
+    done(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, at, &raw mut len) })?;
+    Ok(found[MEMINFO_DROPS])
 }
 
 /// An Internet address family.

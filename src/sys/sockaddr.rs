@@ -124,3 +124,11 @@ pub fn scoped_storage(ip: IpAddr, scope: u32) -> sockaddr_storage {
         IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, 0, 0, scope)),
     })
 }
+
+/// How long the address of a family is.
+pub fn ip_len(ip: IpAddr) -> usize {
+    match ip {
+        IpAddr::V4(_) => size_of::<sockaddr_in>(),
+        IpAddr::V6(_) => size_of::<sockaddr_in6>(),
+    }
+}

@@ -28,8 +28,8 @@ impl Flags {
     pub const WAITALL: Flags = Flags(libc::MSG_WAITALL);
     /// Urgent data.
     pub const OOB: Flags = Flags(libc::MSG_OOB);
-    /// More follows at once.
-    pub const MORE: Flags = Flags(libc::MSG_MORE);
+    /// The kernel reads the memory later.
+    pub const ZEROCOPY: Flags = Flags(libc::MSG_ZEROCOPY);
 
     /// Both.
     pub const fn and(self, other: Flags) -> Flags {
@@ -106,6 +106,15 @@ pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddress) -> Result<()> {
     let (pointer, len) = address.as_raw();
     // SAFETY: the address is valid for its length.
     done(unsafe { libc::connect(fd.as_raw_fd(), pointer, len) })
+}
+
+/// getpeername(2) of an Internet socket.
+pub fn peer_address(fd: BorrowedFd<'_>) -> Result<SocketAddr> {
+    let mut storage = sockaddr::unspecified();
+    let mut len = size_of_val(&storage) as libc::socklen_t;
+    // SAFETY: there is room for every address, and `len` says how much.
+    done(unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut len) })?;
+    sockaddr::from_storage(&storage).ok_or(Errno::EAFNOSUPPORT)
 }
 
 /// getsockname(2) of an Internet socket.

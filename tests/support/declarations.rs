@@ -1,4 +1,5 @@
-//! What include/castio.h declares: its functions with their parameters, its structs, its macros.
+//! What include/castio.h declares: its functions with their parameters, its structs and handles, its
+//! macros.
 //!
 //! The header is generated, so its C is of one simple shape; what isn't of that shape is an error
 //! here, never skipped in silence.
@@ -33,6 +34,8 @@ pub type Macro = String;
 pub struct Header {
     pub functions: Vec<Function>,
     pub structs: Vec<Struct>,
+    /// Structs of which nothing but the name is declared: handles.
+    pub opaque: Vec<String>,
     pub macros: Vec<Macro>,
     /// The whole text without comments and preprocessor lines.
     pub code: String,
@@ -50,14 +53,15 @@ pub fn parse(text: &str) -> Header {
     let is_directive = |line: &&str| line.trim_start().starts_with('#');
     let macros = text.lines().filter_map(|line| line.trim().strip_prefix("#define ")).map(str::to_owned).collect();
     let code = text.lines().filter(|line| !is_directive(line)).collect::<Vec<_>>().join("\n");
-    let (mut functions, mut structs) = (Vec::new(), Vec::new());
+    let (mut functions, mut structs, mut opaque) = (Vec::new(), Vec::new(), Vec::new());
     for statement in statements(&code) {
-        match statement.split_once('{') {
-            Some((head, body)) => structs.push(structure(head.trim(), body)),
-            None => functions.push(function(&statement)),
+        match (statement.split_once('{'), handle(&statement)) {
+            (Some((head, body)), _) => structs.push(structure(head.trim(), body)),
+            (None, Some(name)) => opaque.push(name.to_owned()),
+            (None, None) => functions.push(function(&statement)),
         }
     }
-    Header { functions, structs, macros, code }
+    Header { functions, structs, opaque, macros, code }
 }
 
 fn without_comments(text: &str) -> String {
@@ -92,6 +96,15 @@ fn statements(code: &str) -> Vec<String> {
     found
 }
 
+/// The name in `struct castio_sender`, if that is all there is.
+fn handle(statement: &str) -> Option<&str> {
+    statement.strip_prefix("struct ").filter(|name| name.chars().all(is_of_name))
+}
+
+fn is_of_name(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
+}
+
 fn structure(head: &str, body: &str) -> Struct {
     let name = head.strip_prefix("struct ").unwrap_or_else(|| panic!("only structs are defined here: {head}"));
     let body = body.trim_end().strip_suffix('}').unwrap_or_else(|| panic!("struct {name} doesn't end: {body}"));
@@ -114,7 +127,6 @@ fn function(statement: &str) -> Function {
 fn variable(text: &str) -> Variable {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (text, array) = text.split_at(text.find('[').unwrap_or(text.len()));
-    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let start = text.rfind(|letter| !is_of_name(letter)).map_or(0, |at| at + 1);
     let (ctype, name) = text.split_at(start);
     let ctype = format!("{}{array}", ctype.trim());

@@ -1,6 +1,7 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod datagrams;
 pub mod declarations;
 pub mod descriptors;
 pub mod examples;

@@ -6,6 +6,7 @@
 use libc::{AF_INET, AF_INET6, AF_UNIX};
 use libc::{EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENODEV, ENOTSOCK, EOPNOTSUPP, EPROTOTYPE};
 
+use crate::datagrams;
 use crate::memory::Guarded;
 use crate::support::declarations::{Function, Variable};
 use crate::values;
@@ -22,12 +23,15 @@ pub struct Choice {
     pub is_counted: bool,
     /// What the caller's array must still hold when the call fails.
     pub keeps_on_failure: bool,
+    /// Its word is a handle, which is made when the library is loaded.
+    pub is_handle: bool,
 }
 
 impl Choice {
     pub fn new(label: impl Into<String>, words: &[usize]) -> Choice {
         let (label, words) = (label.into(), words.to_vec());
-        Choice { label, words, memory: Vec::new(), mistake: None, is_counted: false, keeps_on_failure: false }
+        let (mistake, memory) = (None, Vec::new());
+        Choice { label, words, memory, mistake, is_counted: false, keeps_on_failure: false, is_handle: false }
     }
 
     pub fn with(mut self, memory: Guarded) -> Choice {
@@ -75,13 +79,15 @@ const URGENT: [&str; 7] = [
     "castio_get_oob_inline",
 ];
 
+/// Functions of which a stream socket knows nothing.
+const MESSAGES: [&str; 2] = ["castio_sender_open", "castio_receiver_open"];
+
 /// All arguments of a function. An `Err` names the parameter that nothing here knows.
 pub fn of(function: &Function) -> Result<Vec<Argument>, String> {
     let (mut arguments, mut rest) = (Vec::new(), function.parameters.as_slice());
     while let [first, behind @ ..] = rest {
-        let second = behind.first();
         let unknown = || format!("{}: nothing is known of `{} {}`", function.name, first.ctype, first.name);
-        let choices = choices(function, first, second).ok_or_else(unknown)?;
+        let choices = choices(function, first, behind).ok_or_else(unknown)?;
         let taken = choices[0].words.len();
         let name = rest[..taken].iter().map(|parameter| parameter.name.as_str()).collect::<Vec<_>>().join(", ");
         arguments.push(Argument { name, choices });
@@ -90,31 +96,43 @@ pub fn of(function: &Function) -> Result<Vec<Argument>, String> {
     Ok(arguments)
 }
 
-fn choices(function: &Function, first: &Variable, second: Option<&Variable>) -> Option<Vec<Choice>> {
+fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option<Vec<Choice>> {
     let (called, name) = (function.name.as_str(), first.name.as_str());
-    let with = second.map(|second| (second.ctype.as_str(), second.name.as_str()));
+    let with = behind.first().map(|second| (second.ctype.as_str(), second.name.as_str()));
     Some(match (first.ctype.as_str(), with) {
         ("int", _) if name == "fd" => descriptors(called),
         ("int", _) if name == "timeout_ms" => vec![Choice::new("0", &[0]), Choice::new("1", &[1])],
         ("int" | "pid_t", _) => ints(name),
         ("unsigned int", _) => indices(called),
         ("uint16_t", _) => [9, 0, 1, 255, 0xFFFF].map(|port| Choice::new(port.to_string(), &[port])).into(),
-        ("size_t", _) if name == "bytes" => sizes(),
+        ("uint64_t", _) if name == "token" => tokens(),
+        ("size_t", _) if name == "bytes" => sizes(called),
         ("const void *", Some(("size_t", "len"))) => values::buffers(true),
         ("void *", Some(("size_t", "len"))) => values::buffers(false),
         ("char *", Some(("size_t", "len"))) => values::text_buffers(),
         ("const char *", _) => values::texts(called, name),
         ("const char * const *" | "const char *const *", Some(("size_t", "count"))) => values::text_lists(),
+        ("const struct iovec *", Some(("struct castio_datagram_view *", _))) => datagrams::buffers_and_views(),
         ("const struct iovec *", Some(("int", "iovcnt"))) => values::vectors(called.contains("read"), true),
         ("struct iovec *", Some(("int", "iovcnt"))) => values::vectors(false, false),
         ("const struct sockaddr *", Some(("socklen_t", _))) => values::addresses(called, name),
+        ("const struct sockaddr_storage *", Some(("size_t", "count"))) if called.contains("send") => {
+            datagrams::destinations()
+        }
         ("const struct sockaddr_storage *", Some(("size_t", "count"))) => values::address_lists(),
         ("struct sockaddr_storage *", Some(("size_t", "capacity"))) => values::room(128, None),
         ("struct castio_interface *", Some(("size_t", "capacity"))) => {
             values::room(size_of::<castio::ffi::interface::castio_interface>(), Some(size_of::<usize>()))
         }
         ("struct castio_peek_info *", _) => values::growing_struct(size_of::<castio::ffi::peek::castio_peek_info>()),
+        ("struct castio_sender *" | "struct castio_receiver *", _) => handles(called),
+        ("struct castio_sender **" | "struct castio_receiver **", _) => places(size_of::<usize>(), false),
+        ("const struct castio_datagram *", Some(("size_t", "count"))) => datagrams::datagrams(),
+        ("struct castio_datagram_view *", Some(("size_t", "capacity"))) => datagrams::views(),
+        ("const struct castio_sender_options *", _) => datagrams::sender_options(),
+        ("const struct castio_receiver_options *", _) => datagrams::receiver_options(),
         ("size_t *", _) => places(size_of::<usize>(), true),
+        ("uint64_t *", _) => places(size_of::<u64>(), name == "done"),
         ("int *" | "unsigned int *" | "pid_t *" | "struct in_addr *", _) => places(4, false),
         ("FILE * *" | "FILE **", _) => places(size_of::<usize>(), false),
         _ => return None,
@@ -136,6 +154,7 @@ fn descriptors(function: &str) -> Vec<Choice> {
     let errno = |animal: &zoo::Animal| match animal.sort {
         Sort::Closed => Some(EBADF),
         Sort::NoSocket if !NOT_ONLY_SOCKETS.contains(&function) => Some(ENOTSOCK),
+        Sort::Stream if MESSAGES.contains(&function) => Some(EPROTOTYPE),
         Sort::Message if function == "castio_fdopen" => Some(EPROTOTYPE),
         Sort::Message if URGENT.contains(&function) => Some(EOPNOTSUPP),
         _ => None,
@@ -172,10 +191,27 @@ fn indices(function: &str) -> Vec<Choice> {
     all.into_iter().map(choice).collect()
 }
 
-fn sizes() -> Vec<Choice> {
+fn sizes(function: &str) -> Vec<Choice> {
     let good = [1, 0, 64].map(|size: usize| Choice::new(size.to_string(), &[size]));
     let bad = values::IMPOSSIBLE.map(|size| Choice::new(format!("{size:#x}"), &[size]).mistake(EINVAL));
-    good.into_iter().chain(bad).collect()
+    let mut all: Vec<Choice> = good.into_iter().chain(bad).collect();
+    if function == "castio_set_receive_buffer" {
+        let most = i32::MAX as usize / 2;
+        all.push(Choice::new("INT_MAX / 2", &[most]));
+        all.push(Choice::new("INT_MAX / 2 and one more", &[most + 1]).mistake(EINVAL));
+    }
+    all
+}
+
+/// Nothing is sent without copying, so that no token but 0 was ever given.
+fn tokens() -> Vec<Choice> {
+    [0, 1, usize::MAX].map(|token| Choice::new(format!("{token:#x}"), &[token]).mistake_if(token > 0, EINVAL)).into()
+}
+
+/// A handle, or none: then there is nothing to close either.
+fn handles(function: &str) -> Vec<Choice> {
+    let handle = Choice { is_handle: true, ..Choice::new("a handle", &[0]) };
+    vec![handle, Choice::new("NULL", &[0]).mistake_if(!function.ends_with("_close"), EFAULT)]
 }
 
 /// Where a result goes. A count may be left out.

@@ -3,6 +3,8 @@
 //! from then on: its arguments come from its prototype, and one that isn't understood fails here.
 
 mod arguments;
+mod datagrams;
+mod handles;
 mod memory;
 mod subject;
 #[path = "../support/mod.rs"]

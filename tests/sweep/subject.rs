@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 
 use crate::arguments::{self, Argument, Choice};
+use crate::handles::{Handle, Maker};
 use crate::support::declarations::{self, Function};
 use crate::support::descriptors::{Random, check};
 use crate::support::library;
@@ -18,7 +19,8 @@ const RECORD_SIZE: usize = 4096;
 const TAKES_OVER: &str = "castio_fdopen";
 
 /// Every parameter of the library is an integer or a pointer, and on Linux each of these takes one
-/// register or one place on the stack; what is too much the callee doesn't look at.
+/// register or one place on the stack (a uint64_t too, where words have 64 bits); what is too much the
+/// callee doesn't look at.
 type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> usize;
 
 type Name = unsafe extern "C" fn(c_int) -> *const c_char;
@@ -28,6 +30,8 @@ pub struct Subject {
     arguments: Vec<Argument>,
     address: Any,
     error_name: Name,
+    /// For a function that takes a handle or makes one.
+    maker: Option<Maker>,
     record: *mut u8,
 }
 
@@ -60,7 +64,9 @@ impl Subject {
                 std::mem::transmute::<*mut c_void, Name>(error_name),
             )
         };
-        Subject { function, arguments, address, error_name, record: map(record) }
+        let handle = function.parameters.iter().find_map(|parameter| Handle::of(&parameter.ctype));
+        let maker = handle.map(|handle| Maker::new(handle, symbol));
+        Subject { function, arguments, address, error_name, maker, record: map(record) }
     }
 
     /// All combinations, or, where there are too many, each value beside good ones and a sample.
@@ -74,6 +80,10 @@ impl Subject {
             let mut random = Random(0x9E37_79B9_7F4A_7C15);
             self.each_beside_good_ones(|pick| _ = self.call(pick));
             (0..ENOUGH).for_each(|_| _ = self.call(&self.combination(random.below(combinations))));
+        }
+        if self.maker.is_some() {
+            let good = self.call(&vec![0; self.arguments.len()]);
+            assert!(good >= 0, "after all this a good call gives {good}");
         }
         assert_eq!(open_descriptors(), before, "descriptors have leaked");
         println!("{DONE}");
@@ -97,7 +107,8 @@ impl Subject {
         let is_none_there = self.function.name == "castio_recv_oob";
         let mut wrong = Vec::new();
         let good = self.call(&vec![0; self.arguments.len()]);
-        if mistakes.contains(&-(good as i32)) && !is_none_there {
+        let must_succeed = self.maker.is_some();
+        if (mistakes.contains(&-(good as i32)) && !is_none_there) || (must_succeed && good < 0) {
             wrong.push(format!("{}({}) gives {good}", self.function.name, self.shown(&vec![0; self.arguments.len()])));
         }
         self.each_beside_good_ones(|pick| {
@@ -142,7 +153,7 @@ impl Subject {
         let shown = format!("{}({})", self.function.name, self.shown(pick));
         self.write_record(&shown);
         self.picked(pick).flat_map(|choice| &choice.memory).for_each(|memory| memory.restore());
-        let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| choice.words.iter().copied()).collect();
+        let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| self.words(choice)).collect();
         assert_eq!(words.len(), self.function.parameters.len());
         assert!(words.len() <= 8, "{shown}: more parameters than `Any` has");
         words.resize(8, 0);
@@ -183,11 +194,21 @@ impl Subject {
         result
     }
 
+    /// A function that closes a handle gets one of its own.
+    fn words(&self, choice: &Choice) -> Vec<usize> {
+        match &self.maker {
+            Some(maker) if choice.is_handle && self.function.name.ends_with("_close") => vec![maker.make()],
+            Some(maker) if choice.is_handle => vec![maker.lasting()],
+            _ => choice.words.clone(),
+        }
+    }
+
     /// The result rule: 0 or more, or a negative errno that Linux has, and errno like it.
     fn checked_result(&self, raw: usize, errno: c_int, shown: &str) -> isize {
         let result = match self.function.returns.as_str() {
             "int" => raw as i32 as isize,
             "ssize_t" => raw as isize,
+            "void" => return 0,
             "uint32_t" => return raw as u32 as isize,
             "const char *" => {
                 // SAFETY: the header promises a string; NULL would be a bug that shows here.
@@ -211,6 +232,12 @@ impl Subject {
         if self.function.name.starts_with("castio_open_") && result >= 0 {
             // SAFETY: a new descriptor.
             check(unsafe { libc::close(result as i32) });
+        }
+        let is_made = |ctype: &str| ctype.ends_with("**") && Handle::of(ctype).is_some();
+        let made = self.function.parameters.iter().position(|parameter| is_made(&parameter.ctype));
+        if let (Some(maker), Some(place), true) = (&self.maker, made, result >= 0) {
+            // SAFETY: the call has written a handle.
+            maker.unmake(unsafe { (words[place] as *const usize).read() });
         }
         if self.function.name == TAKES_OVER && result >= 0 {
             // SAFETY: the call has written two streams.

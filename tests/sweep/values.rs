@@ -8,7 +8,7 @@ use crate::memory::Guarded;
 /// Lengths that no memory has.
 pub const IMPOSSIBLE: [usize; 2] = [usize::MAX, isize::MAX as usize + 1];
 /// As large as the memory gets.
-const LARGE: usize = 64 * 1024;
+pub const LARGE: usize = 64 * 1024;
 /// The interface of the sweep's host, beside "lo".
 const INTERFACE: &str = "eth0";
 
@@ -24,14 +24,14 @@ fn hex(value: usize) -> String {
 }
 
 /// Memory with a word of its own for each further parameter.
-fn memory(label: &str, image: &[u8], read_only: bool, more: &[usize]) -> Choice {
+pub fn memory(label: &str, image: &[u8], read_only: bool, more: &[usize]) -> Choice {
     let memory = if read_only { Guarded::read_only(image) } else { Guarded::writable(image) };
     let words = [&[memory.address()], more].concat();
     let more: String = more.iter().map(|word| format!(", {}", hex(*word))).collect();
     Choice::new(format!("{label}{more}"), &words).with(memory)
 }
 
-fn null(len: usize) -> Choice {
+pub fn null(len: usize) -> Choice {
     Choice::new(format!("NULL, {}", hex(len)), &[0, len])
 }
 
@@ -67,7 +67,7 @@ pub fn text_buffers() -> Vec<Choice> {
 }
 
 /// `iovec`s as bytes.
-fn vector(entries: &[(usize, usize)]) -> Vec<u8> {
+pub fn vector(entries: &[(usize, usize)]) -> Vec<u8> {
     entries.iter().flat_map(|(base, len)| [base.to_ne_bytes(), len.to_ne_bytes()].concat()).collect()
 }
 
@@ -199,12 +199,14 @@ pub fn addresses(function: &str, name: &str) -> Vec<Choice> {
     all
 }
 
+/// An address in a `sockaddr_storage`.
+pub fn storage(text: &str) -> Vec<u8> {
+    let mut bytes = sockaddr(text);
+    bytes.resize(128, 0);
+    bytes
+}
+
 pub fn address_lists() -> Vec<Choice> {
-    let storage = |text: &str| {
-        let mut bytes = sockaddr(text);
-        bytes.resize(128, 0);
-        bytes
-    };
     let list = |label: &str, image: &[u8]| memory(label, image, true, &[image.len() / 128]);
     let good = [storage("10.1.0.2"), storage("10.1.0.3")].concat();
     let mut all = vec![list("good ones", &good), list("one", &good[..128]), list("none", &[])];
@@ -238,6 +240,8 @@ pub fn room(element: usize, header: Option<usize>) -> Vec<Choice> {
         // More than all memory there is.
         all.push(array("of an impossible size", usize::MAX, 2, 2).mistake(EINVAL));
         all.push(array("of an impossible size", isize::MAX as usize, 3, 3).mistake(EINVAL));
+        // In all, though not each; and aligned.
+        all.push(array("of an impossible size", isize::MAX as usize - 7, 2, 2).mistake(EINVAL));
     }
     all
 }

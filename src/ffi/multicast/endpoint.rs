@@ -16,7 +16,7 @@ use crate::multicast::endpoint;
 /// SO_REUSEPORT), MULTICAST_ALL off, joined.
 ///
 /// - group, interface: as in castio_join_group.
-/// - port: in host byte order; 0 lets the kernel choose.
+/// - port: in host byte order; 0 lets the kernel choose one that nobody has.
 /// - source: NULL for any source, or the one to receive from (castio_join_source).
 ///
 /// Returns a blocking UDP socket, closed on exec.

@@ -1,0 +1,182 @@
+//! Receiving datagrams in batches.
+//!
+//! A train that was coalesced comes apart without copying: each of its datagrams is a view into the
+//! slot. Views that a caller had no room for are handed out by the next call, before the socket is
+//! asked again.
+
+use std::os::fd::BorrowedFd;
+
+use crate::deadline::Deadline;
+use crate::error::{Errno, Result};
+use crate::sys::mmsg::{MESSAGES_MAX, Packet, ReceiveRing};
+use crate::sys::option::{self, Family, IntOption, SocketType};
+use crate::sys::poll::Events;
+
+/// A train can be as long as a datagram: a smaller slot would cut it.
+const TRAIN_BYTES: usize = 65_536;
+
+/// All that there are to switch on.
+const OPTIONS_MAX: usize = 9;
+
+/// One datagram in a slot.
+pub struct View<'r> {
+    /// The slot that it is in.
+    pub packet: &'r Packet,
+    /// Where it starts in the slot, in bytes.
+    pub offset: usize,
+    /// Its length in the slot.
+    pub len: usize,
+    /// The length that was sent.
+    pub true_len: usize,
+    /// Datagrams dropped since the one before.
+    pub drops: u32,
+}
+
+/// Receives on one socket.
+pub struct Receiver<'fd> {
+    fd: BorrowedFd<'fd>,
+    ring: ReceiveRing,
+    /// Slots that the last system call filled, and the next one to look at.
+    filled: usize,
+    next: usize,
+    /// The slot that is being handed out, and how many of its bytes are.
+    current: Option<Packet>,
+    /// Or was, when its last datagram has been.
+    last: Option<Packet>,
+    offset: usize,
+    /// The kernel's count of drops, as last told.
+    drops: u32,
+    switched_on: Vec<IntOption>,
+}
+
+impl<'fd> Receiver<'fd> {
+    /// Allocates the slots, and sets the socket's options so that the kernel tells what there is to
+    /// tell; those that were off are off again when it is dropped. `EPROTOTYPE` on a stream.
+    pub fn open(fd: BorrowedFd<'fd>, slots: usize, slot_size: usize, coalesce: bool, details: bool) -> Result<Self> {
+        if option::socket_type(fd)? == SocketType::Stream {
+            return Err(Errno::EPROTOTYPE);
+        }
+        if slots == 0 || slots > MESSAGES_MAX || slot_size == 0 {
+            return Err(Errno::EINVAL);
+        }
+        // The caller may have switched coalescing on before.
+        let coalesces = coalesce || IntOption::UDP_GRO.get(fd).is_ok_and(|on| on != 0);
+        let slot_size = if coalesces { slot_size.max(TRAIN_BYTES) } else { slot_size };
+        let ring = ReceiveRing::new(slots, slot_size)?;
+        let switched_on = Vec::with_capacity(OPTIONS_MAX);
+        let drops = option::drops(fd).unwrap_or(0);
+        let mut receiver =
+            Receiver { fd, ring, filled: 0, next: 0, current: None, last: None, offset: 0, drops, switched_on };
+        receiver.switch_on(coalesce, details);
+        Ok(receiver)
+    }
+
+    /// Where the kernel doesn't know an option it just tells less.
+    fn switch_on(&mut self, coalesce: bool, details: bool) {
+        let family = option::family(self.fd);
+        // Nanoseconds would take the caller's microseconds away, for good.
+        let has_time = IntOption::TIMESTAMP.get(self.fd).is_ok_and(|on| on != 0);
+        let groups: [(bool, &[IntOption]); 5] = [
+            (details, &[IntOption::DROPS]),
+            (details && !has_time, &[IntOption::TIMESTAMP_NS]),
+            // IPv4 traffic on an IPv6 socket tells by IPv4's messages.
+            (
+                details && family.is_ok(),
+                &[IntOption::IPV4_PACKET_INFO, IntOption::IPV4_RECEIVE_TTL, IntOption::IPV4_RECEIVE_CLASS],
+            ),
+            (
+                details && family == Ok(Family::V6),
+                &[IntOption::IPV6_PACKET_INFO, IntOption::IPV6_RECEIVE_HOPS, IntOption::IPV6_RECEIVE_CLASS],
+            ),
+            (coalesce && family.is_ok(), &[IntOption::UDP_GRO]),
+        ];
+        for option in groups.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, options)| *options) {
+            if option.get(self.fd) == Ok(0) && option.set(self.fd, 1).is_ok() {
+                self.switched_on.push(*option);
+            }
+        }
+    }
+
+    /// Waits until there is something, then calls `each` for at most `limit` datagrams; how many. Their
+    /// memory stays as it is until the next call.
+    pub fn receive(&mut self, limit: usize, mut deadline: Deadline, mut each: impl FnMut(View<'_>)) -> Result<usize> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        if !self.has_more() {
+            self.fill(&mut deadline)?;
+        }
+        let mut count = 0;
+        while count < limit {
+            let Some(view) = self.next_view() else { break };
+            each(view);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn has_more(&self) -> bool {
+        self.current.is_some() || self.next < self.filled
+    }
+
+    /// recvmmsg(2)'s own time-out isn't looked at while it waits, and a signal in the middle of one that
+    /// blocks is told by the next call as an error that is none: so poll(2) waits, and it doesn't.
+    fn fill(&mut self, deadline: &mut Deadline) -> Result<()> {
+        (self.filled, self.next) = (0, 0);
+        loop {
+            match self.ring.receive(self.fd) {
+                Ok(filled) => {
+                    self.filled = filled;
+                    return Ok(());
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => deadline.wait(self.fd, Events::IN).map(drop)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn next_view(&mut self) -> Option<View<'_>> {
+        let mut drops = 0;
+        if self.current.is_none() {
+            if self.next == self.filled {
+                return None;
+            }
+            let packet = self.ring.packet(self.next)?;
+            self.next += 1;
+            self.offset = 0;
+            // Those that waited when the receiver was opened may tell of a time before.
+            if let Some(total) = packet.told.drops.filter(|total| (total.wrapping_sub(self.drops) as i32) > 0) {
+                drops = total.wrapping_sub(self.drops);
+                self.drops = total;
+            }
+            self.current = Some(packet);
+        }
+        self.cut(drops)
+    }
+
+    /// The next datagram of the current slot. The last one gives the slot up.
+    fn cut(&mut self, drops: u32) -> Option<View<'_>> {
+        let packet = self.current.as_ref()?;
+        let offset = self.offset;
+        let size = packet.told.segment_size.unwrap_or(packet.true_len);
+        let true_len = size.min(packet.true_len - offset);
+        let len = true_len.min(packet.len - offset);
+        self.offset += true_len;
+        // What lies behind the end of the slot is gone, whole datagrams included.
+        if self.offset >= packet.len {
+            self.last = self.current.take();
+        }
+        let packet = self.current.as_ref().or(self.last.as_ref())?;
+        Some(View { packet, offset, len, true_len, drops })
+    }
+}
+
+impl Drop for Receiver<'_> {
+    fn drop(&mut self) {
+        for option in &self.switched_on {
+            // The socket may be closed by now, and nobody is left to tell.
+            let _ = option.set(self.fd, 0);
+        }
+    }
+}

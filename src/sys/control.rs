@@ -1,0 +1,175 @@
+//! Control messages (cmsg(3)): what goes with a datagram beside its payload.
+
+use std::mem::{MaybeUninit, size_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use libc::c_int;
+
+use super::sockaddr;
+
+/// Not in the libc crate for every target: udp(7).
+const UDP_SEGMENT: c_int = 103;
+const UDP_GRO: c_int = 104;
+
+/// Room for one message of each kind that [`ControlBuffer`] can hold, and some to spare.
+const SEND_ROOM: usize = 160;
+
+/// Control data to send.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub struct ControlBuffer {
+    bytes: [u8; SEND_ROOM],
+    len: usize,
+}
+
+impl ControlBuffer {
+    /// Nothing.
+    pub const EMPTY: ControlBuffer = ControlBuffer { bytes: [0; SEND_ROOM], len: 0 };
+
+    /// Takes everything out.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// UDP_SEGMENT: the payload is cut into datagrams of this size.
+    pub fn segment_size(&mut self, size: u16) {
+        self.push(libc::SOL_UDP, UDP_SEGMENT, size);
+    }
+
+    /// IP_PKTINFO or IPV6_PKTINFO: the interface (0: any) and the source address (unspecified: any).
+    pub fn packet_info(&mut self, source: IpAddr, interface: u32) {
+        match source {
+            IpAddr::V4(source) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: interface as c_int,
+                    ipi_spec_dst: sockaddr::in_addr(source),
+                    ipi_addr: sockaddr::in_addr(Ipv4Addr::UNSPECIFIED),
+                };
+                self.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+            }
+            IpAddr::V6(source) => {
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
+                    ipi6_ifindex: interface,
+                };
+                self.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+            }
+        }
+    }
+
+    /// IP_TTL or IPV6_HOPLIMIT.
+    pub fn ttl(&mut self, v6: bool, ttl: c_int) {
+        match v6 {
+            false => self.push(libc::IPPROTO_IP, libc::IP_TTL, ttl),
+            true => self.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, ttl),
+        }
+    }
+
+    /// IP_TOS or IPV6_TCLASS.
+    pub fn traffic_class(&mut self, v6: bool, class: c_int) {
+        match v6 {
+            false => self.push(libc::IPPROTO_IP, libc::IP_TOS, class),
+            true => self.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, class),
+        }
+    }
+
+    /// Puts it into a message.
+    pub(super) fn attach(&mut self, message: &mut libc::msghdr) {
+        message.msg_control = if self.len == 0 { std::ptr::null_mut() } else { self.bytes.as_mut_ptr().cast() };
+        message.msg_controllen = self.len as _;
+    }
+
+    fn push<T: Copy>(&mut self, level: c_int, kind: c_int, value: T) {
+        // SAFETY: arithmetic on a size.
+        let (space, len) = unsafe { (libc::CMSG_SPACE(size_of::<T>() as u32), libc::CMSG_LEN(size_of::<T>() as u32)) };
+        let Some(place) = self.bytes.get_mut(self.len..self.len + space as usize) else {
+            return; // Each kind is pushed once at most, so this doesn't happen.
+        };
+        // SAFETY: all zero is a header.
+        let mut header: libc::cmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        header.cmsg_len = len as _;
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        let first = place.as_mut_ptr();
+        // SAFETY: `place` has CMSG_SPACE bytes, which hold a header and the value behind it; the
+        // buffer is aligned for headers, and CMSG_SPACE keeps it so.
+        unsafe {
+            first.cast::<libc::cmsghdr>().write(header);
+            first.add(libc::CMSG_LEN(0) as usize).cast::<T>().write_unaligned(value);
+        }
+        self.len += space as usize;
+    }
+}
+
+/// What the control data of a received datagram tells; `None` where it is silent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// The size of the segments that were coalesced (UDP_GRO).
+    pub segment_size: Option<usize>,
+    /// The address it was sent to, and the interface it came in by.
+    pub destination: Option<(IpAddr, u32)>,
+    /// TTL or hop limit.
+    pub ttl: Option<c_int>,
+    /// Traffic class.
+    pub traffic_class: Option<c_int>,
+    /// When the kernel received it, in nanoseconds.
+    pub time_ns: Option<u64>,
+    /// How many the socket dropped so far, modulo 2^32 (SO_RXQ_OVFL).
+    pub drops: Option<u32>,
+}
+
+/// Reads a received message's control data.
+pub(super) fn read(message: &libc::msghdr) -> Told {
+    let mut told = Told::default();
+    // SAFETY: recvmsg filled the control buffer and says how far; the macros stay within.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: a header in the buffer, or NULL at its end.
+    while let Some(header) = unsafe { next.as_ref() } {
+        take(&mut told, header);
+        // SAFETY: as above.
+        next = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    told
+}
+
+fn take(told: &mut Told, header: &libc::cmsghdr) {
+    match (header.cmsg_level, header.cmsg_type) {
+        (libc::SOL_UDP, UDP_GRO) => {
+            told.segment_size =
+                value::<c_int>(header).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
+        }
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            told.destination = value::<libc::in_pktinfo>(header)
+                .map(|info| (sockaddr::from_in_addr(info.ipi_addr).into(), info.ipi_ifindex.unsigned_abs()));
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            told.destination = value::<libc::in6_pktinfo>(header)
+                .map(|info| (Ipv6Addr::from(info.ipi6_addr.s6_addr).into(), info.ipi6_ifindex));
+        }
+        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => told.ttl = value(header),
+        // One byte in IPv4, an int in IPv6.
+        (libc::IPPROTO_IP, libc::IP_TOS) => told.traffic_class = value::<u8>(header).map(c_int::from),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => told.traffic_class = value(header),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => {
+            told.time_ns =
+                value::<libc::timespec>(header).map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64);
+        }
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMP) => {
+            told.time_ns = value::<libc::timeval>(header)
+                .map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000);
+        }
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => told.drops = value(header),
+        _ => {}
+    }
+}
+
+fn value<T: Copy>(header: &libc::cmsghdr) -> Option<T> {
+    // SAFETY: arithmetic on a size.
+    let needed = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) } as usize;
+    #[allow(clippy::unnecessary_cast, reason = "an int in other C libraries")]
+    if (header.cmsg_len as usize) < needed {
+        return None;
+    }
+    // SAFETY: the header says that so many bytes stand behind it.
+    Some(unsafe { libc::CMSG_DATA(header).cast::<T>().read_unaligned() })
+}
