@@ -661,9 +661,10 @@ ssize_t castio_peek(int fd, void *buf, size_t len);
 
 /**
  * Waits until len bytes are queued on a stream socket and copies them, without taking them: for a
- * protocol whose header has to be seen whole before somebody else reads it. Sleeps between
- * arrivals (an edge-triggered epoll() of its own): no spinning, and the socket's low-water mark is
- * as before afterwards. TCP's receive buffer is made to hold len bytes if it can.
+ * protocol whose header has to be seen whole before somebody else reads it. Sleeps between arrivals:
+ * on TCP by the socket's low-water mark (SO_RCVLOWAT), which is put back and which other pollers of
+ * the socket feel meanwhile; on a UNIX stream by an edge-triggered epoll() of its own. TCP's receive
+ * buffer is made to hold len bytes if it can.
  *
  * - fd: a stream socket. On a message socket this waits for the next message and copies as much of
  *   it as fits.
@@ -682,7 +683,7 @@ ssize_t castio_peek(int fd, void *buf, size_t len);
  * -ECONNRESET and the like: an error that was pending on the socket, taken away by looking.
  * -ENOTSOCK: fd isn't a socket. -ENOTCONN: it isn't connected. -EBADF: it isn't open.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
- * -EMFILE, -ENFILE, -ENOMEM: no descriptor for the epoll.
+ * -EMFILE, -ENFILE, -ENOMEM: no descriptor for the epoll (UNIX streams).
  *
  * Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See recv(2), epoll(7).
  */

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
@@ -18,6 +19,9 @@ const PEEK: Flags = Flags::PEEK.and(Flags::DONTWAIT);
 /// stream; one that gives more, by MSG_TRUNC, has told a datagram's true length. Copying so little
 /// costs less than the two system calls that tell when the probe is filled.
 const PROBE: usize = 1024;
+
+/// How long to leave a socket alone that poll(2) wakes for and that has no more to show.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the next read would give now: the bytes of a stream, the true length of a datagram. 0 is
 /// the end of a stream or an empty datagram, `EAGAIN` nothing.
@@ -133,49 +137,61 @@ fn message(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Resu
     }
 }
 
+/// TCP wakes poll(2) by its low-water mark, which counts what lies behind the urgent mark too: woken
+/// without seeing more, there is no more to see. UNIX sockets don't look at it.
+fn stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
+    match option::family(fd) {
+        Ok(_) => {
+            let before = IntOption::RECEIVE_LOW_WATER.get(fd)?;
+            let result = internet_stream(fd, bytes, deadline);
+            IntOption::RECEIVE_LOW_WATER.set(fd, before)?;
+            result
+        }
+        Err(_) => unix_stream(fd, bytes, deadline),
+    }
+}
+
+fn internet_stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
+    const MORE: Events = Events::IN.and(Events::RDHUP);
+    let mut woken_at = None;
+    loop {
+        let found = match peek(fd, bytes) {
+            Ok(found) if found == bytes.len() || found == 0 || woken_at == Some(found) => return Ok(found),
+            Ok(found) => found,
+            Err(Errno::EAGAIN) => 0,
+            Err(error) => return Err(error),
+        };
+        let one_more = i32::try_from(found).unwrap_or(i32::MAX).saturating_add(1);
+        IntOption::RECEIVE_LOW_WATER.set(fd, one_more)?;
+        if deadline.wait(fd, MORE)?.has(MORE.and(Events::HUP)) {
+            woken_at = Some(found);
+        } else {
+            // Something on the error queue, which isn't ours to take, would end each wait at once.
+            deadline.sleep_until(Instant::now() + PAUSE)?;
+        }
+    }
+}
+
 /// poll(2) would return at once for the bytes that are there already; an edge-triggered watch
 /// wakes for each arrival, needs no back-off and changes nothing on the socket.
-fn stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
+fn unix_stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
     const LAST: Events = Events::RDHUP.and(Events::HUP).and(Events::ERR);
     let arrivals = Arrivals::watch(fd)?;
     let mut events = Events::none();
     loop {
         match peek(fd, bytes) {
             Ok(found) if found == bytes.len() || found == 0 || events.has(LAST) => return Ok(found),
-            Ok(found) => {
-                let is_cut = is_more_behind(fd, found)?;
-                // Asking has woken the watch too. What came before the next peek needs no wake.
-                events = arrivals.take()?;
-                match peek(fd, bytes) {
-                    Ok(again) if again == found && is_cut => return Ok(found),
-                    Ok(again) if again == found && !events.has(LAST) => {}
-                    _ => continue,
-                }
-            }
-            Err(Errno::EAGAIN) => {}
+            // FIONREAD counts over the urgent mark; one at the next byte stops nothing. What came
+            // since the peek, before or behind a mark, is looked at again.
+            Ok(found) if !option::at_mark(fd)? && file::bytes_waiting(fd)? > found => match peek(fd, bytes) {
+                Ok(again) if again == found => return Ok(found),
+                _ => continue,
+            },
+            Ok(_) | Err(Errno::EAGAIN) => {}
             Err(error) => return Err(error),
         }
         deadline.wait(arrivals.fd(), Events::IN)?;
         events = arrivals.take()?;
-    }
-}
-
-/// Whether bytes wait behind the `found` first ones, the urgent one included. POLLPRI can't tell:
-/// it goes when the urgent byte is taken, and the mark stays.
-fn is_more_behind(fd: BorrowedFd<'_>, found: usize) -> Result<bool> {
-    // There is one mark, and one at the next byte stops nothing.
-    if option::at_mark(fd)? {
-        return Ok(false);
-    }
-    // FIONREAD counts over the mark on UNIX sockets; on TCP it stops there, and the low-water mark
-    // counts over it.
-    if file::bytes_waiting(fd)? > found {
-        return Ok(true);
-    }
-    match (option::family(fd), i32::try_from(found)) {
-        (Ok(_), Ok(found)) => with_low_water(fd, found.saturating_add(1), || poll::poll(fd, Events::IN, 0))
-            .map(|events| events.has(Events::IN)),
-        _ => Ok(false),
     }
 }
 
@@ -186,15 +202,9 @@ fn make_room(fd: BorrowedFd<'_>, wanted: usize) -> Result<()> {
     let Ok(wanted) = i32::try_from(wanted) else {
         return Err(Errno::ENOBUFS);
     };
-    let granted = with_low_water(fd, wanted, || IntOption::RECEIVE_LOW_WATER.get(fd))?;
-    if granted < wanted { Err(Errno::ENOBUFS) } else { Ok(()) }
-}
-
-/// Runs a call with another low-water mark, and puts it back.
-fn with_low_water<T>(fd: BorrowedFd<'_>, bytes: i32, call: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = IntOption::RECEIVE_LOW_WATER.get(fd)?;
-    IntOption::RECEIVE_LOW_WATER.set(fd, bytes)?;
-    let result = call();
+    IntOption::RECEIVE_LOW_WATER.set(fd, wanted)?;
+    let granted = IntOption::RECEIVE_LOW_WATER.get(fd);
     IntOption::RECEIVE_LOW_WATER.set(fd, before)?;
-    result
+    if granted? < wanted { Err(Errno::ENOBUFS) } else { Ok(()) }
 }
