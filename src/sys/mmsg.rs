@@ -94,11 +94,6 @@ impl<'a> SendBatch<'a> {
         unsafe { &mut *std::ptr::from_mut(self).cast() }
     }
 
-    /// How many messages.
-    pub fn len(&self) -> usize {
-        self.messages.len()
-    }
-
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
@@ -295,10 +290,5 @@ impl ReceiveRing {
             told,
             control_truncated: message.msg_hdr.msg_flags & libc::MSG_CTRUNC != 0,
         })
-    }
-
-    /// How many slots.
-    pub fn slots(&self) -> usize {
-        self.messages.len()
     }
 }
