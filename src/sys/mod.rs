@@ -13,6 +13,7 @@ pub mod interface;
 pub mod memory;
 pub mod mmsg;
 pub mod multicast;
+pub mod netlink;
 pub mod option;
 pub mod owner;
 pub mod poll;
