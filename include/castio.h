@@ -1834,8 +1834,8 @@ int castio_set_receive_buffer(int fd,
  * Returns how many there are, which may be more than the capacity; the first ones are filled in.
  *
  * Errors:
- * -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, or
- * capacity times struct_size over SSIZE_MAX.
+ * -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, misaligned,
+ * or over SSIZE_MAX in all.
  * -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
  *
  * Any thread. Since 0.1.0. See getifaddrs(3), netdevice(7).

@@ -32,11 +32,11 @@ pub struct View<'r> {
     pub drops: u32,
 }
 
-/// Receives on one socket.
-pub struct Receiver<'fd> {
-    fd: BorrowedFd<'fd>,
+/// Slots that datagrams are received into, and come apart from.
+pub struct Reader {
     ring: ReceiveRing,
-    /// Slots that the last system call filled, and the next one to look at.
+    slots: usize,
+    /// Slots that were filled since they were all free, and the next one to look at.
     filled: usize,
     next: usize,
     /// The slot that is being handed out, and how many of its bytes are.
@@ -44,99 +44,58 @@ pub struct Receiver<'fd> {
     /// Or was, when its last datagram has been.
     last: Option<Packet>,
     offset: usize,
-    /// The kernel's count of drops, as last told.
-    drops: u32,
-    switched_on: Vec<IntOption>,
 }
 
-impl<'fd> Receiver<'fd> {
-    /// Allocates the slots, and sets the socket's options so that the kernel tells what there is to
-    /// tell; those that were off are off again when it is dropped. `EPROTOTYPE` on a stream.
-    pub fn open(fd: BorrowedFd<'fd>, slots: usize, slot_size: usize, coalesce: bool, details: bool) -> Result<Self> {
-        if option::socket_type(fd)? == SocketType::Stream {
-            return Err(Errno::EPROTOTYPE);
-        }
+impl Reader {
+    /// Allocates the slots.
+    pub fn new(slots: usize, slot_size: usize) -> Result<Self> {
         if slots == 0 || slots > MESSAGES_MAX || slot_size == 0 {
             return Err(Errno::EINVAL);
         }
-        // The caller may have switched coalescing on before.
-        let coalesces = coalesce || IntOption::UDP_GRO.get(fd).is_ok_and(|on| on != 0);
-        let slot_size = if coalesces { slot_size.max(TRAIN_BYTES) } else { slot_size };
         let ring = ReceiveRing::new(slots, slot_size)?;
-        let switched_on = Vec::with_capacity(OPTIONS_MAX);
-        let drops = option::drops(fd).unwrap_or(0);
-        let mut receiver =
-            Receiver { fd, ring, filled: 0, next: 0, current: None, last: None, offset: 0, drops, switched_on };
-        receiver.switch_on(coalesce, details);
-        Ok(receiver)
+        Ok(Reader { ring, slots, filled: 0, next: 0, current: None, last: None, offset: 0 })
     }
 
-    /// Where the kernel doesn't know an option it just tells less.
-    fn switch_on(&mut self, coalesce: bool, details: bool) {
-        let family = option::family(self.fd);
-        // Nanoseconds would take the caller's microseconds away, for good.
-        let has_time = IntOption::TIMESTAMP.get(self.fd).is_ok_and(|on| on != 0);
-        let groups: [(bool, &[IntOption]); 5] = [
-            (details, &[IntOption::DROPS]),
-            (details && !has_time, &[IntOption::TIMESTAMP_NS]),
-            // IPv4 traffic on an IPv6 socket tells by IPv4's messages.
-            (
-                details && family.is_ok(),
-                &[IntOption::IPV4_PACKET_INFO, IntOption::IPV4_RECEIVE_TTL, IntOption::IPV4_RECEIVE_CLASS],
-            ),
-            (
-                details && family == Ok(Family::V6),
-                &[IntOption::IPV6_PACKET_INFO, IntOption::IPV6_RECEIVE_HOPS, IntOption::IPV6_RECEIVE_CLASS],
-            ),
-            (coalesce && family.is_ok(), &[IntOption::UDP_GRO]),
-        ];
-        for option in groups.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, options)| *options) {
-            if option.get(self.fd) == Ok(0) && option.set(self.fd, 1).is_ok() {
-                self.switched_on.push(*option);
-            }
-        }
-    }
-
-    /// Waits until there is something, then calls `each` for at most `limit` datagrams; how many. Their
-    /// memory stays as it is until the next call.
-    pub fn receive(&mut self, limit: usize, mut deadline: Deadline, mut each: impl FnMut(View<'_>)) -> Result<usize> {
-        if limit == 0 {
-            return Ok(0);
-        }
-        if !self.has_more() {
-            self.fill(&mut deadline)?;
-        }
-        let mut count = 0;
-        while count < limit {
-            let Some(view) = self.next_view() else { break };
-            each(view);
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    fn has_more(&self) -> bool {
+    /// Whether there is something to hand out.
+    pub fn has_more(&self) -> bool {
         self.current.is_some() || self.next < self.filled
     }
 
-    /// recvmmsg(2)'s own time-out isn't looked at while it waits, and a signal in the middle of one that
-    /// blocks is told by the next call as an error that is none: so poll(2) waits, and it doesn't.
-    fn fill(&mut self, deadline: &mut Deadline) -> Result<()> {
-        (self.filled, self.next) = (0, 0);
+    /// Whether a slot is free.
+    pub fn has_room(&self) -> bool {
+        self.filled < self.slots
+    }
+
+    /// How many slots are filled.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// The slot that the next view is in.
+    pub fn position(&self) -> usize {
+        if self.current.is_some() { self.next.saturating_sub(1) } else { self.next }
+    }
+
+    /// All slots are free: what was in them is gone.
+    pub fn clear(&mut self) {
+        (self.filled, self.next, self.current) = (0, 0, None);
+    }
+
+    /// Fills the free slots with what there is, without waiting.
+    pub fn fill(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
         loop {
-            match self.ring.receive(self.fd) {
-                Ok(filled) => {
-                    self.filled = filled;
+            match self.ring.receive(fd, self.filled) {
+                Err(Errno::EINTR) => {}
+                filled => {
+                    self.filled += filled?;
                     return Ok(());
                 }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => deadline.wait(self.fd, Events::IN).map(drop)?,
-                Err(error) => return Err(error),
             }
         }
     }
 
-    fn next_view(&mut self) -> Option<View<'_>> {
+    /// The next datagram. `total` is its socket's count of drops, as last told.
+    pub fn next_view(&mut self, total: &mut u32) -> Option<View<'_>> {
         let mut drops = 0;
         if self.current.is_none() {
             if self.next == self.filled {
@@ -146,9 +105,9 @@ impl<'fd> Receiver<'fd> {
             self.next += 1;
             self.offset = 0;
             // Those that waited when the receiver was opened may tell of a time before.
-            if let Some(total) = packet.told.drops.filter(|total| (total.wrapping_sub(self.drops) as i32) > 0) {
-                drops = total.wrapping_sub(self.drops);
-                self.drops = total;
+            if let Some(told) = packet.told.drops.filter(|told| (told.wrapping_sub(*total) as i32) > 0) {
+                drops = told.wrapping_sub(*total);
+                *total = told;
             }
             self.current = Some(packet);
         }
@@ -172,11 +131,104 @@ impl<'fd> Receiver<'fd> {
     }
 }
 
+/// Options that make the kernel tell of each datagram what it knows; those that were off.
+pub struct Details(Vec<IntOption>);
+
+impl Details {
+    /// Where the kernel doesn't know an option it just tells less.
+    pub fn switch_on(fd: BorrowedFd<'_>, coalesce: bool, details: bool) -> Details {
+        let mut switched_on = Vec::with_capacity(OPTIONS_MAX);
+        let family = option::family(fd);
+        // Nanoseconds would take the caller's microseconds away, for good.
+        let has_time = IntOption::TIMESTAMP.get(fd).is_ok_and(|on| on != 0);
+        let groups: [(bool, &[IntOption]); 5] = [
+            (details, &[IntOption::DROPS]),
+            (details && !has_time, &[IntOption::TIMESTAMP_NS]),
+            // IPv4 traffic on an IPv6 socket tells by IPv4's messages.
+            (
+                details && family.is_ok(),
+                &[IntOption::IPV4_PACKET_INFO, IntOption::IPV4_RECEIVE_TTL, IntOption::IPV4_RECEIVE_CLASS],
+            ),
+            (
+                details && family == Ok(Family::V6),
+                &[IntOption::IPV6_PACKET_INFO, IntOption::IPV6_RECEIVE_HOPS, IntOption::IPV6_RECEIVE_CLASS],
+            ),
+            (coalesce && family.is_ok(), &[IntOption::UDP_GRO]),
+        ];
+        for option in groups.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, options)| *options) {
+            if option.get(fd) == Ok(0) && option.set(fd, 1).is_ok() {
+                switched_on.push(*option);
+            }
+        }
+        Details(switched_on)
+    }
+
+    /// Off again.
+    pub fn switch_off(&self, fd: BorrowedFd<'_>) {
+        for option in &self.0 {
+            // The socket may be closed by now, and nobody is left to tell.
+            let _ = option.set(fd, 0);
+        }
+    }
+}
+
+/// Receives on one socket.
+pub struct Receiver<'fd> {
+    fd: BorrowedFd<'fd>,
+    reader: Reader,
+    /// The kernel's count of drops, as last told.
+    drops: u32,
+    details: Details,
+}
+
+impl<'fd> Receiver<'fd> {
+    /// Allocates the slots, and sets the socket's options so that the kernel tells what there is to
+    /// tell; those that were off are off again when it is dropped. `EPROTOTYPE` on a stream.
+    pub fn open(fd: BorrowedFd<'fd>, slots: usize, slot_size: usize, coalesce: bool, details: bool) -> Result<Self> {
+        if option::socket_type(fd)? == SocketType::Stream {
+            return Err(Errno::EPROTOTYPE);
+        }
+        // The caller may have switched coalescing on before.
+        let coalesces = coalesce || IntOption::UDP_GRO.get(fd).is_ok_and(|on| on != 0);
+        let slot_size = if coalesces && slot_size > 0 { slot_size.max(TRAIN_BYTES) } else { slot_size };
+        let reader = Reader::new(slots, slot_size)?;
+        let drops = option::drops(fd).unwrap_or(0);
+        Ok(Receiver { fd, reader, drops, details: Details::switch_on(fd, coalesce, details) })
+    }
+
+    /// Waits until there is something, then calls `each` for at most `limit` datagrams; how many. Their
+    /// memory stays as it is until the next call.
+    pub fn receive(&mut self, limit: usize, mut deadline: Deadline, mut each: impl FnMut(View<'_>)) -> Result<usize> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        if !self.reader.has_more() {
+            self.fill(&mut deadline)?;
+        }
+        let mut count = 0;
+        while count < limit {
+            let Some(view) = self.reader.next_view(&mut self.drops) else { break };
+            each(view);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// recvmmsg(2)'s own time-out isn't looked at while it waits, and a signal in the middle of one that
+    /// blocks is told by the next call as an error that is none: so poll(2) waits, and it doesn't.
+    fn fill(&mut self, deadline: &mut Deadline) -> Result<()> {
+        self.reader.clear();
+        loop {
+            match self.reader.fill(self.fd) {
+                Err(Errno::EAGAIN) => deadline.wait(self.fd, Events::IN).map(drop)?,
+                result => return result,
+            }
+        }
+    }
+}
+
 impl Drop for Receiver<'_> {
     fn drop(&mut self) {
-        for option in &self.switched_on {
-            // The socket may be closed by now, and nobody is left to tell.
-            let _ = option.set(self.fd, 0);
-        }
+        self.details.switch_off(self.fd);
     }
 }

@@ -108,6 +108,42 @@ impl<T> Place<T> {
     }
 }
 
+/// An array of structs to fill whose size the caller wrote into the first: a program compiled against a
+/// later header has larger ones.
+pub(super) struct Elements<T> {
+    first: *mut T,
+    stride: usize,
+}
+
+impl<T> Elements<T> {
+    /// `EINVAL` if the size is too small or misaligned, or too much in all.
+    ///
+    /// # Safety
+    /// `capacity` structs of the size that the first one says can be written at `first`, or it is NULL.
+    pub(super) unsafe fn new(first: *mut T, capacity: usize) -> Result<Self> {
+        if array(first, capacity)? == 0 {
+            return Ok(Elements { first, stride: 0 });
+        }
+        // SAFETY: promised by the caller.
+        let stride = unsafe { struct_size(first.cast()) };
+        let is_array = stride >= size_of::<T>() && stride % align_of::<T>() == 0;
+        let fits = capacity.checked_mul(stride).is_some_and(|bytes| bytes <= isize::MAX as usize);
+        if is_array && fits { Ok(Elements { first, stride }) } else { Err(Errno::EINVAL) }
+    }
+
+    /// The size of each, to write into its first member.
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// # Safety
+    /// The index is less than the capacity.
+    pub(super) unsafe fn put(&self, index: usize, element: T) {
+        // SAFETY: promised in `new`.
+        unsafe { self.first.byte_add(index * self.stride).write(element) }
+    }
+}
+
 /// Runs a call that counts what it did, and writes the count whatever comes of it.
 ///
 /// # Safety

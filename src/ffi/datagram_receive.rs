@@ -178,23 +178,19 @@ unsafe fn receive(
 ) -> Result<usize> {
     // SAFETY: promised by the caller.
     let handle = unsafe { handle.as_mut() }.ok_or(Errno::EFAULT)?;
-    let capacity = array(views, capacity)?;
     // SAFETY: promised by the caller.
-    let stride = if capacity == 0 { 0 } else { unsafe { convert::struct_size(views.cast()) } };
-    let is_array = stride >= size_of::<castio_datagram_view>() && stride % align_of::<castio_datagram_view>() == 0;
-    let fits = capacity.checked_mul(stride).is_some_and(|bytes| bytes <= isize::MAX as usize);
-    if capacity > 0 && !(is_array && fits) {
-        return Err(Errno::EINVAL);
-    }
+    let elements = unsafe { convert::Elements::new(views, capacity)? };
     let mut index = 0;
     handle.0.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |view| {
+        let view = finish(index, filled(&view, elements.stride()));
         // SAFETY: there are no more views than the capacity.
-        unsafe { views.byte_add(index * stride).write_unaligned(finish(index, filled(&view, stride))) };
+        unsafe { elements.put(index, view) };
         index += 1;
     })
 }
 
-fn filled(view: &View<'_>, struct_size: usize) -> castio_datagram_view {
+/// A view as C has it.
+pub(super) fn filled(view: &View<'_>, struct_size: usize) -> castio_datagram_view {
     let View { packet, offset, len, true_len, drops } = *view;
     let truncated = if len < true_len { CASTIO_VIEW_TRUNCATED } else { 0 };
     let control = if packet.control_truncated { CASTIO_VIEW_CONTROL_TRUNCATED } else { 0 };

@@ -6,7 +6,7 @@ use libc::{sockaddr_storage, ssize_t};
 
 use super::convert::{self, Place};
 use super::guard::guard;
-use crate::error::{Errno, Result};
+use crate::error::Result;
 use crate::interface::{self, Entry};
 use crate::sys::interface::NAME_SIZE;
 use crate::sys::sockaddr;
@@ -53,8 +53,8 @@ const _: () = assert!(NAME_SIZE == 16, "the header can't name NAME_SIZE");
 /// Returns how many there are, which may be more than the capacity; the first ones are filled in.
 ///
 /// Errors:
-/// -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, or
-/// capacity times struct_size over SSIZE_MAX.
+/// -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, misaligned,
+/// or over SSIZE_MAX in all.
 /// -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
 ///
 /// Any thread. Since 0.1.0. See getifaddrs(3), netdevice(7).
@@ -62,18 +62,10 @@ const _: () = assert!(NAME_SIZE == 16, "the header can't name NAME_SIZE");
 pub unsafe extern "C" fn castio_list_interfaces(out: *mut castio_interface, capacity: usize) -> ssize_t {
     // SAFETY: the header asks for an array, its first element's size set.
     guard(|| unsafe {
-        let capacity = convert::array(out, capacity)?;
-        if capacity > 0 && convert::struct_size(out.cast()) < size_of::<castio_interface>() {
-            return Err(Errno::EINVAL);
-        }
-        let stride = convert::struct_size(if capacity > 0 { out.cast() } else { std::ptr::null() });
-        if capacity.checked_mul(stride).is_none_or(|bytes| bytes > isize::MAX as usize) {
-            return Err(Errno::EINVAL);
-        }
+        let elements = convert::Elements::new(out, capacity)?;
         let entries = interface::list()?;
         for (index, entry) in entries.iter().take(capacity).enumerate() {
-            // A program compiled against a later header has larger elements.
-            out.byte_add(index * stride).write_unaligned(element(entry, stride));
+            elements.put(index, element(entry, elements.stride()));
         }
         Ok(entries.len())
     })

@@ -247,10 +247,11 @@ impl ReceiveRing {
         Ok(ring)
     }
 
-    /// Fills slots without waiting; how many.
-    pub fn receive(&mut self, fd: BorrowedFd<'_>) -> Result<usize> {
+    /// Fills slots from `first` on without waiting; how many.
+    pub fn receive(&mut self, fd: BorrowedFd<'_>, first: usize) -> Result<usize> {
         let slots = self.names.iter_mut().zip(&mut self.lists).zip(&mut self.controls);
-        for (message, ((name, list), control)) in self.messages.iter_mut().zip(slots).take(self.used) {
+        let written = self.messages.iter_mut().zip(slots).take(self.used).skip(first);
+        for (message, ((name, list), control)) in written {
             let header = &mut message.msg_hdr;
             header.msg_name = std::ptr::from_mut(name).cast();
             header.msg_namelen = size_of::<sockaddr_storage>() as socklen_t;
@@ -261,11 +262,13 @@ impl ReceiveRing {
             header.msg_flags = 0;
         }
         let flags = Flags::DONTWAIT.and(Flags::TRUNC).raw();
-        let (fd, count) = (fd.as_raw_fd(), self.messages.len() as c_uint);
+        let free = self.messages.get_mut(first..).unwrap_or_default();
+        let (fd, at, count) = (fd.as_raw_fd(), free.as_mut_ptr(), free.len() as c_uint);
         // SAFETY: every message points to memory of this ring, which is alive and large enough.
-        let filled = unsafe { libc::recvmmsg(fd, self.messages.as_mut_ptr(), count, flags as _, std::ptr::null_mut()) };
-        self.used = value(filled).map_or(0, |filled| filled as usize);
-        value(filled).map(|_| self.used)
+        let filled = value(unsafe { libc::recvmmsg(fd, at, count, flags as _, std::ptr::null_mut()) });
+        let filled = filled.map(|filled| filled as usize);
+        self.used = first + filled.unwrap_or(0);
+        filled
     }
 
     /// What came into a slot that the last `receive` filled.
