@@ -84,6 +84,22 @@ fn joining_a_source_does_not_cut_a_whole_group_down() {
 }
 
 #[test]
+fn leaving_a_source_does_not_mute_a_whole_group() {
+    hosts::test(|network| {
+        Lan::new(network).each(|listener| {
+            listener.join().unwrap();
+            assert_eq!(listener.source(LEAVE_SOURCE, 2), Err(Errno::EINVAL));
+            assert_eq!(listener.hears(), [1, 2, 3]);
+            let without_interface = listener.host.run(|| {
+                listener.form.source(LEAVE_SOURCE, &listener.socket, &listener.group, &listener.family.host(2), None)
+            });
+            assert_eq!(without_interface, Err(Errno::EINVAL));
+            assert_eq!(listener.hears(), [1, 2, 3]);
+        });
+    });
+}
+
+#[test]
 fn joining_the_group_does_not_widen_it_when_it_is_joined_by_source() {
     hosts::test(|network| {
         Lan::new(network).each(|listener| {

@@ -26,7 +26,7 @@ pub fn leave(fd: BorrowedFd<'_>, target: Target) -> Result<()> {
 pub fn join_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
     check_source(target, source)?;
     check_type(fd)?;
-    if matches!(state::filter(fd, target, 0), Ok(found) if found.mode == FilterMode::Exclude) {
+    if is_whole(fd, target) {
         return Err(Errno::EADDRINUSE);
     }
     multicast::source(fd, target, source, SourceRequest::Join).map_err(|error| match error {
@@ -35,9 +35,13 @@ pub fn join_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result
     })
 }
 
-/// One source less.
+/// One source less. `EINVAL` if the whole group is joined: there the kernel would say that the source
+/// isn't, and silently cut the group down to no source at all.
 pub fn leave_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
     check_source(target, source)?;
+    if is_whole(fd, target) {
+        return Err(Errno::EINVAL);
+    }
     multicast::source(fd, target, source, SourceRequest::Leave).map_err(|error| explain(fd, target, error))
 }
 
@@ -54,6 +58,11 @@ pub fn block_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Resul
 pub fn unblock_source(fd: BorrowedFd<'_>, target: Target, source: IpAddr) -> Result<()> {
     check_source(target, source)?;
     multicast::source(fd, target, source, SourceRequest::Unblock).map_err(|error| explain(fd, target, error))
+}
+
+/// Whether the group is joined for any source but those that are blocked.
+fn is_whole(fd: BorrowedFd<'_>, target: Target) -> bool {
+    matches!(state::filter(fd, target, 0), Ok(found) if found.mode == FilterMode::Exclude)
 }
 
 /// A source is a host's address, of the group's family.
