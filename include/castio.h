@@ -89,6 +89,52 @@ extern "C" {
 #define CASTIO_FILTER_INCLUDE 1
 
 /**
+ * castio_membership_event: joined for the first time there.
+ */
+#define CASTIO_MEMBERSHIP_JOINED 1
+
+/**
+ * castio_membership_event: nothing can arrive there any more; `error` says why.
+ */
+#define CASTIO_MEMBERSHIP_LOST 2
+
+/**
+ * castio_membership_event: joined again, and reported anew.
+ */
+#define CASTIO_MEMBERSHIP_REJOINED 3
+
+/**
+ * castio_membership_event: the kernel refused to join; `error` says why. It is tried again.
+ */
+#define CASTIO_MEMBERSHIP_REFUSED 4
+
+/**
+ * castio_membership_event: events before this one were dropped, because nobody took them: look at
+ * castio_membership_list.
+ */
+#define CASTIO_MEMBERSHIP_OVERFLOW 5
+
+/**
+ * castio_membership_state: no interface that was wished for is there.
+ */
+#define CASTIO_MEMBERSHIP_WAITING 1
+
+/**
+ * castio_membership_state: joined, on an interface that is up and has a carrier.
+ */
+#define CASTIO_MEMBERSHIP_LIVE 2
+
+/**
+ * castio_membership_state: joined, on an interface that is down or has no carrier.
+ */
+#define CASTIO_MEMBERSHIP_DOWN 3
+
+/**
+ * castio_membership_state: the kernel refused; `error` says why.
+ */
+#define CASTIO_MEMBERSHIP_FAILED 4
+
+/**
  * castio_sender_options: never segments (UDP_SEGMENT).
  */
 #define CASTIO_SENDER_NO_SEGMENTATION 1
@@ -112,6 +158,256 @@ extern "C" {
  * before.
  */
 #define CASTIO_RECEIVER_NO_DETAILS 2
+
+/**
+ * castio_diagnose_multicast: why the group doesn't arrive. The default when flags is 0.
+ */
+#define CASTIO_DIAGNOSE_RECEIVER 1
+
+/**
+ * castio_diagnose_multicast: why what the socket sends doesn't get out.
+ */
+#define CASTIO_DIAGNOSE_SENDER 2
+
+/**
+ * castio_finding: nothing can arrive, or leave, so long as this is so.
+ */
+#define CASTIO_SEVERITY_BROKEN 3
+
+/**
+ * castio_finding: most likely a reason.
+ */
+#define CASTIO_SEVERITY_LIKELY 2
+
+/**
+ * castio_finding: it works now, and will surprise.
+ */
+#define CASTIO_SEVERITY_RISK 1
+
+/**
+ * castio_finding: it couldn't be checked; the cause says why, and the cure how it could be.
+ */
+#define CASTIO_SEVERITY_UNCHECKED 0
+
+/**
+ * castio_finding: an IPv6 group, and an IPv4 socket.
+ */
+#define CASTIO_FINDING_WRONG_FAMILY 1
+
+/**
+ * castio_finding: a stream socket, which has no multicast.
+ */
+#define CASTIO_FINDING_NOT_DATAGRAM 2
+
+/**
+ * castio_finding: an IPv4 group, and an IPv6 socket with IPV6_V6ONLY.
+ */
+#define CASTIO_FINDING_IPV6_ONLY 3
+
+/**
+ * castio_finding: this host has no interface of that name, address or index.
+ */
+#define CASTIO_FINDING_INTERFACE_MISSING 4
+
+/**
+ * castio_finding: the interface is switched off.
+ */
+#define CASTIO_FINDING_INTERFACE_DOWN 5
+
+/**
+ * castio_finding: disable_ipv6 is set on the interface.
+ */
+#define CASTIO_FINDING_IPV6_DISABLED 6
+
+/**
+ * castio_finding: the interface has no carrier: no cable, or nobody at the other end.
+ */
+#define CASTIO_FINDING_NO_CARRIER 7
+
+/**
+ * castio_finding: the interface hasn't the flag MULTICAST.
+ */
+#define CASTIO_FINDING_INTERFACE_NOT_MULTICAST 8
+
+/**
+ * castio_finding: the interface has no IPv4 address, or no IPv6 link-local one, for its reports.
+ */
+#define CASTIO_FINDING_NO_ADDRESS 9
+
+/**
+ * castio_finding: the socket isn't bound to any port.
+ */
+#define CASTIO_FINDING_NOT_BOUND 10
+
+/**
+ * castio_finding: the socket is bound to another port.
+ */
+#define CASTIO_FINDING_PORT_MISMATCH 11
+
+/**
+ * castio_finding: the socket is bound to an address of one host, and gets what is sent to that.
+ */
+#define CASTIO_FINDING_BOUND_TO_UNICAST 12
+
+/**
+ * castio_finding: the socket is bound to another group's address.
+ */
+#define CASTIO_FINDING_BOUND_TO_OTHER_GROUP 13
+
+/**
+ * castio_finding: the socket is connected to a group, and would get only what comes from its address.
+ */
+#define CASTIO_FINDING_CONNECTED_TO_GROUP 14
+
+/**
+ * castio_finding: the socket is connected, and gets from its peer alone, or sends to it.
+ */
+#define CASTIO_FINDING_CONNECTED_ELSEWHERE 15
+
+/**
+ * castio_finding: the socket is bound to another interface (SO_BINDTODEVICE).
+ */
+#define CASTIO_FINDING_BOUND_TO_DEVICE 16
+
+/**
+ * castio_finding: another socket has the port, and SO_REUSEADDR or SO_REUSEPORT don't agree.
+ */
+#define CASTIO_FINDING_REUSE_MIX 17
+
+/**
+ * castio_finding: unicast to the port is shared out among several sockets (SO_REUSEPORT).
+ */
+#define CASTIO_FINDING_UNICAST_BALANCED 18
+
+/**
+ * castio_finding: the socket hasn't joined the group, and no other has.
+ */
+#define CASTIO_FINDING_NOT_JOINED 19
+
+/**
+ * castio_finding: the socket has joined the group on another interface.
+ */
+#define CASTIO_FINDING_JOINED_ELSEWHERE 20
+
+/**
+ * castio_finding: another socket of this host has joined the group, this one hasn't.
+ */
+#define CASTIO_FINDING_JOINED_BY_ANOTHER 21
+
+/**
+ * castio_finding: the socket's source filter keeps the source out.
+ */
+#define CASTIO_FINDING_SOURCE_EXCLUDED 22
+
+/**
+ * castio_finding: a group of the range for source-specific multicast, joined without a source.
+ */
+#define CASTIO_FINDING_SSM_RANGE 23
+
+/**
+ * castio_finding: a group outside that range, joined by source.
+ */
+#define CASTIO_FINDING_SOURCE_OUTSIDE_SSM 24
+
+/**
+ * castio_finding: the socket gets groups that other sockets joined (MULTICAST_ALL).
+ */
+#define CASTIO_FINDING_MULTICAST_ALL_LEAK 25
+
+/**
+ * castio_finding: net.ipv4.igmp_max_memberships is reached.
+ */
+#define CASTIO_FINDING_GROUP_LIMIT 26
+
+/**
+ * castio_finding: net.ipv4.igmp_max_msf or net.ipv6.mld_max_msf is reached.
+ */
+#define CASTIO_FINDING_SOURCE_LIMIT 27
+
+/**
+ * castio_finding: net.core.optmem_max is reached.
+ */
+#define CASTIO_FINDING_OPTMEM_LIMIT 28
+
+/**
+ * castio_finding: force_igmp_version or force_mld_version is set to one that knows no sources.
+ */
+#define CASTIO_FINDING_FORCED_IGMP_VERSION 29
+
+/**
+ * castio_finding: a bridge of this host snoops on IGMP or MLD, and nobody queries.
+ */
+#define CASTIO_FINDING_SNOOPING_WITHOUT_QUERIER 30
+
+/**
+ * castio_finding: rp_filter is on, and there is no route back to the source by this interface.
+ */
+#define CASTIO_FINDING_NO_ROUTE_BACK 31
+
+/**
+ * castio_finding: the receive queue is full.
+ */
+#define CASTIO_FINDING_QUEUE_FULL 32
+
+/**
+ * castio_finding: the socket has dropped datagrams.
+ */
+#define CASTIO_FINDING_DROPS 33
+
+/**
+ * castio_finding: the multicast TTL is 0: nothing leaves this host.
+ */
+#define CASTIO_FINDING_TTL_ZERO 34
+
+/**
+ * castio_finding: the multicast TTL is 1: nothing crosses a router.
+ */
+#define CASTIO_FINDING_TTL_ONE 35
+
+/**
+ * castio_finding: MULTICAST_LOOP is off: receivers on this host get nothing.
+ */
+#define CASTIO_FINDING_LOOP_OFF 36
+
+/**
+ * castio_finding: no route to the group, and no interface chosen.
+ */
+#define CASTIO_FINDING_NO_MULTICAST_ROUTE 37
+
+/**
+ * castio_finding: what is sent leaves by another interface.
+ */
+#define CASTIO_FINDING_WRONG_OUTGOING_INTERFACE 38
+
+/**
+ * castio_finding: there is no address to send from.
+ */
+#define CASTIO_FINDING_NO_SOURCE_ADDRESS 39
+
+/**
+ * castio_finding: nftables has dropped packets that may have been the group's.
+ */
+#define CASTIO_FINDING_FIREWALL_DROPS 40
+
+/**
+ * castio_finding: there may be a firewall, and what it drops can't be told.
+ */
+#define CASTIO_FINDING_FIREWALL_UNCHECKED 41
+
+/**
+ * castio_finding: the socket is of another network namespace than the calling thread.
+ */
+#define CASTIO_FINDING_OTHER_NAMESPACE 42
+
+/**
+ * castio_finding: /proc can't be read, and what is found there wasn't looked at.
+ */
+#define CASTIO_FINDING_PROC_UNCHECKED 43
+
+/**
+ * Keeps wishes for groups true on a socket: see castio_membership_open().
+ */
+struct castio_membership;
 
 /**
  * Receives datagrams in batches on one socket: see castio_receiver_open().
@@ -143,6 +439,173 @@ struct castio_peek_info {
      * With CASTIO_PEEK_ERROR the negative errno; else 0.
      */
     int error;
+};
+
+/**
+ * How memberships are kept: see castio_membership_open(). All zero but struct_size is the default.
+ */
+struct castio_membership_options {
+    /**
+     * sizeof(struct castio_membership_options).
+     */
+    size_t struct_size;
+    /**
+     * Every so many seconds everything that is joined is left and joined again, so that reports go out:
+     * for a switch with IGMP or MLD snooping on a network where nobody queries, which forgets a group
+     * after about 4 minutes. For the moment between (microseconds) a datagram may be missed; and where
+     * another socket of this host holds a group too, the kernel reports nothing. 0: never.
+     */
+    unsigned int reannounce_s;
+    /**
+     * How many events are kept until castio_membership_events takes them; 0 for 16,384.
+     */
+    size_t events;
+};
+
+/**
+ * Something that has become of a membership: see castio_membership_events().
+ */
+struct castio_membership_event {
+    /**
+     * sizeof(struct castio_membership_event), set by the caller in the first element, by the library in
+     * the others.
+     */
+    size_t struct_size;
+    /**
+     * CASTIO_MEMBERSHIP_JOINED and so on.
+     */
+    int what;
+    /**
+     * Why, a negative errno; 0 where nothing is wrong. -ENODEV: the interface is gone, or has another name
+     * now. -ENETDOWN: it is down or has no carrier; one that is deleted goes down first, so that both are
+     * told. -EADDRNOTAVAIL: it lost the address it was chosen by.
+     * -ENETUNREACH: the route leads elsewhere or nowhere. Others as castio_join_group, castio_join_source.
+     */
+    int error;
+    /**
+     * The interface's index; 0 with CASTIO_MEMBERSHIP_OVERFLOW.
+     */
+    unsigned int ifindex;
+    /**
+     * Its name; ends in a NUL.
+     */
+    char interface[16];
+    /**
+     * The group.
+     */
+    struct sockaddr_storage group;
+    /**
+     * The source, or family AF_UNSPEC for any.
+     */
+    struct sockaddr_storage source;
+};
+
+/**
+ * A wish on one interface: see castio_membership_list().
+ */
+struct castio_membership_state {
+    /**
+     * sizeof(struct castio_membership_state), set by the caller in the first element, by the library in
+     * the others.
+     */
+    size_t struct_size;
+    /**
+     * CASTIO_MEMBERSHIP_WAITING, _LIVE, _DOWN or _FAILED.
+     */
+    int state;
+    /**
+     * Why it isn't live, a negative errno, as in castio_membership_event; else 0.
+     */
+    int error;
+    /**
+     * The socket on which it is joined: yours, or one of castio_membership_sockets; -1 if it isn't.
+     */
+    int fd;
+    /**
+     * The interface's index; 0 if there is none.
+     */
+    unsigned int ifindex;
+    /**
+     * Its name; empty if there is none.
+     */
+    char interface[16];
+    /**
+     * The interfaces as wished for; empty for those of the route. Ends in a NUL.
+     */
+    char wished[48];
+    /**
+     * The group.
+     */
+    struct sockaddr_storage group;
+    /**
+     * The source, or family AF_UNSPEC for any.
+     */
+    struct sockaddr_storage source;
+};
+
+/**
+ * One datagram received: see castio_receive_datagrams(). Its pointers are into the receiver's own
+ * memory, valid until the next call on it.
+ */
+struct castio_datagram_view {
+    /**
+     * sizeof(struct castio_datagram_view), set by the caller in the first element, by the library in
+     * the others.
+     */
+    size_t struct_size;
+    /**
+     * The payload.
+     */
+    const void *data;
+    /**
+     * Its length in bytes.
+     */
+    size_t len;
+    /**
+     * The length that was sent; more than len if it was cut.
+     */
+    size_t true_len;
+    /**
+     * The sender's address and port.
+     */
+    const struct sockaddr *from;
+    /**
+     * The address it was sent to: one of this host's, a group, a broadcast address. Its port is 0.
+     */
+    const struct sockaddr *to;
+    /**
+     * The length of from.
+     */
+    socklen_t from_len;
+    /**
+     * The length of to; 0 if it isn't known.
+     */
+    socklen_t to_len;
+    /**
+     * When the kernel received it, in nanoseconds since 1970; 0 if it isn't known.
+     */
+    uint64_t time_ns;
+    /**
+     * The interface it came in by; 0 if it isn't known.
+     */
+    unsigned int ifindex;
+    /**
+     * Datagrams that the socket dropped for want of room since the one before. A run that the kernel
+     * had coalesced counts as one.
+     */
+    uint32_t drops;
+    /**
+     * TTL or hop limit as it arrived; -1 if it isn't known.
+     */
+    int ttl;
+    /**
+     * Traffic class (TOS: DSCP and ECN) as it arrived; -1 if it isn't known.
+     */
+    int traffic_class;
+    /**
+     * CASTIO_VIEW_*.
+     */
+    unsigned int flags;
 };
 
 /**
@@ -240,71 +703,6 @@ struct castio_receiver_options {
 };
 
 /**
- * One datagram received: see castio_receive_datagrams(). Its pointers are into the receiver's own
- * memory, valid until the next call on it.
- */
-struct castio_datagram_view {
-    /**
-     * sizeof(struct castio_datagram_view), set by the caller in the first element, by the library in
-     * the others.
-     */
-    size_t struct_size;
-    /**
-     * The payload.
-     */
-    const void *data;
-    /**
-     * Its length in bytes.
-     */
-    size_t len;
-    /**
-     * The length that was sent; more than len if it was cut.
-     */
-    size_t true_len;
-    /**
-     * The sender's address and port.
-     */
-    const struct sockaddr *from;
-    /**
-     * The address it was sent to: one of this host's, a group, a broadcast address. Its port is 0.
-     */
-    const struct sockaddr *to;
-    /**
-     * The length of from.
-     */
-    socklen_t from_len;
-    /**
-     * The length of to; 0 if it isn't known.
-     */
-    socklen_t to_len;
-    /**
-     * When the kernel received it, in nanoseconds since 1970; 0 if it isn't known.
-     */
-    uint64_t time_ns;
-    /**
-     * The interface it came in by; 0 if it isn't known.
-     */
-    unsigned int ifindex;
-    /**
-     * Datagrams that the socket dropped for want of room since the one before. A run that the kernel
-     * had coalesced counts as one.
-     */
-    uint32_t drops;
-    /**
-     * TTL or hop limit as it arrived; -1 if it isn't known.
-     */
-    int ttl;
-    /**
-     * Traffic class (TOS: DSCP and ECN) as it arrived; -1 if it isn't known.
-     */
-    int traffic_class;
-    /**
-     * CASTIO_VIEW_*.
-     */
-    unsigned int flags;
-};
-
-/**
  * An interface with one of its addresses: see castio_list_interfaces().
  */
 struct castio_interface {
@@ -355,6 +753,160 @@ struct castio_interface {
     struct sockaddr_storage broadcast;
 };
 
+/**
+ * The main facts of a socket: see castio_inspect_socket(). Where -1 stands for "not known", that
+ * includes what such a socket doesn't have.
+ */
+struct castio_socket_info {
+    /**
+     * sizeof(struct castio_socket_info), set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * The address it is bound to, of any family; AF_UNSPEC if there is none.
+     */
+    struct sockaddr_storage bound;
+    /**
+     * The address it is connected to; AF_UNSPEC if it isn't. A UNIX socket's peer may have no name.
+     */
+    struct sockaddr_storage peer;
+    /**
+     * Bytes to read: all of a stream, the next message of others (FIONREAD); -1: not known.
+     */
+    int64_t readable;
+    /**
+     * What waits to be read, in bytes of memory as receive_buffer limits them (SO_MEMINFO); -1: not
+     * known.
+     */
+    int64_t receive_queue;
+    /**
+     * What was written and hasn't left, in bytes (SIOCOUTQ): on TCP what isn't acknowledged, on others
+     * memory as send_buffer limits it; -1: not known.
+     */
+    int64_t send_queue;
+    /**
+     * Datagrams dropped so far for want of room (SO_MEMINFO); -1: not known.
+     */
+    int64_t drops;
+    /**
+     * The length of bound; 0 if there is none.
+     */
+    socklen_t bound_len;
+    /**
+     * The length of peer; 0 if there is none.
+     */
+    socklen_t peer_len;
+    /**
+     * AF_INET and others; AF_UNSPEC if the descriptor is no socket.
+     */
+    int family;
+    /**
+     * SOCK_DGRAM and others; 0 if the descriptor is no socket.
+     */
+    int type;
+    /**
+     * IPPROTO_UDP and others, 0 where the family has one protocol; -1: not known.
+     */
+    int protocol;
+    /**
+     * 1 if it listens for connections, else 0; -1: not known.
+     */
+    int listening;
+    /**
+     * SO_REUSEADDR: 1 or 0; -1: not known.
+     */
+    int reuse_address;
+    /**
+     * SO_REUSEPORT: 1 or 0; -1: not known.
+     */
+    int reuse_port;
+    /**
+     * SO_BROADCAST: 1 or 0; -1: not known.
+     */
+    int broadcast;
+    /**
+     * SO_RCVBUF: bytes of memory, twice what was asked for; -1: not known.
+     */
+    int receive_buffer;
+    /**
+     * SO_SNDBUF: bytes of memory, twice what was asked for; -1: not known.
+     */
+    int send_buffer;
+    /**
+     * The index of the device that it is bound to (SO_BINDTODEVICE), 0 for none; -1: not known.
+     */
+    int device;
+    /**
+     * As castio_get_ttl; -1: not known.
+     */
+    int multicast_ttl;
+    /**
+     * As castio_get_loop, 1 or 0; -1: not known.
+     */
+    int multicast_loop;
+    /**
+     * As castio_get_multicast_all, 1 or 0; -1: not known.
+     */
+    int multicast_all;
+    /**
+     * As castio_get_multicast_interface, 0 for the routes' choice; -1: not known.
+     */
+    int multicast_interface;
+    /**
+     * How many groups it has joined, each interface counted; -1: not known.
+     */
+    int memberships;
+    /**
+     * Who gets SIGURG and SIGIO: a process or thread, the negative id of a process group; 0: nobody,
+     * or not known.
+     */
+    pid_t owner;
+    /**
+     * 1 if an error waits for the next call, or something on the error queue, else 0; -1: not known.
+     */
+    int error_pending;
+    /**
+     * 1 if the next byte of a stream is at the urgent mark, else 0; -1: not known.
+     */
+    int at_mark;
+    /**
+     * 1 if an urgent byte is there and wasn't read, else 0; -1: not known.
+     */
+    int urgent_waiting;
+    /**
+     * 1 if it is in the calling thread's network namespace, else 0: then multicast_interface and
+     * memberships aren't known. -1: not known.
+     */
+    int in_this_network;
+};
+
+/**
+ * One thing that is wrong: see castio_diagnose_multicast().
+ */
+struct castio_finding {
+    /**
+     * sizeof(struct castio_finding), set by the caller in the first element, by the library in the
+     * others.
+     */
+    size_t struct_size;
+    /**
+     * What: one of CASTIO_FINDING_*.
+     */
+    int code;
+    /**
+     * How bad: one of CASTIO_SEVERITY_*; a larger one is worse.
+     */
+    int severity;
+    /**
+     * One sentence in English of what was seen, with its figures; ends in a NUL.
+     */
+    char cause[320];
+    /**
+     * The command or the call that heals it; ends in a NUL. Words in capitals are yours to choose.
+     */
+    char cure[320];
+};
+
 /* Version, and what error numbers are called ====================================================== */
 
 /**
@@ -401,6 +953,34 @@ const char *castio_error_name(int code);
  * Any thread, any signal handler. Since 0.1.0. See strerror(3).
  */
 int castio_strerror(int code, char *buf, size_t len);
+
+/* What an errno means coming from one function ==================================================== */
+
+/**
+ * Explains an error: why this function returned it, and what to do about it, in English. "EADDRNOTAVAIL
+ * from castio_leave_group: this socket has not joined that group on that interface. Join it first, or
+ * name the interface that it was joined on." No system call.
+ *
+ * - code: as the function returned it (-99) or as in errno (99).
+ * - call: the function's name, "castio_leave_group" or "leave_group". NULL: what the number means in
+ *   general.
+ * - buf, len: where the text goes. It always ends in a NUL, cut if it has to be. NULL with length 0 asks
+ *   for the length alone; the longest text has less than 512 bytes.
+ *
+ * Returns the length of the whole text in bytes without the NUL, so that a result of len or more says
+ * that it was cut. "OK" for 0. With NULL, and for a number that the function doesn't document, the text
+ * is castio_strerror's: "EIO: Input/output error", "EIO from castio_leave_group: Input/output error".
+ *
+ * Errors:
+ * -EINVAL: there is no function of that name; buf says so.
+ * -EFAULT: buf is NULL and len isn't 0.
+ *
+ * Any thread, any signal handler. Since 0.1.0. See errno(3).
+ */
+int castio_explain(int code,
+                   const char *call,
+                   char *buf,
+                   size_t len);
 
 /* Gathering and scattering ======================================================================== */
 
@@ -651,7 +1231,7 @@ ssize_t castio_peek_available(int fd);
  *
  * Returns the number of bytes copied; 0 is the end of a stream, or an empty message.
  *
- * Errors: as castio_peek_available, and
+ * Errors: as castio_peek_available except -ENOTTY, and
  * -ENOTSOCK: fd isn't a socket.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
  *
@@ -1406,7 +1986,8 @@ int castio_get_source_filter_addr(int fd,
  * Errors:
  * -EADDRINUSE: a socket that doesn't share it has the port.
  * -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
- * -EMFILE, -ENFILE: no descriptor left. Others as castio_join_group and castio_join_source.
+ * -EMFILE, -ENFILE: no descriptor left.
+ * Others as castio_join_group and castio_join_source except -EBADF, -ENOTSOCK, -EPROTO.
  *
  * Any thread. Since 0.1.0. See ip(7), udp(7).
  */
@@ -1447,6 +2028,7 @@ int castio_open_receiver_addr(const struct sockaddr *group,
  * -ENODEV: there is no such interface; or NULL, and the group (ff01::, ff02::) means nothing
  *   without one.
  * -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host.
+ * -EAFNOSUPPORT: an IPv6 group, and this host has no IPv6.
  * -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left.
  *
  * Any thread. Since 0.1.0. See ip(7), udp(7).
@@ -1462,12 +2044,304 @@ int castio_open_sender(const char *group,
  * - group, group_len: a struct sockaddr_in or sockaddr_in6 with the port.
  * - ifindex: the interface's index; 0 is the kernel's choice.
  *
- * Returns, errors, threads as castio_open_sender. Since 0.1.0.
+ * Returns, errors, threads as castio_open_sender; -EINVAL also for a length that is too short, and
+ * -EAFNOSUPPORT for an address that is neither IPv4 nor IPv6. Since 0.1.0.
  */
 int castio_open_sender_addr(const struct sockaddr *group,
                             socklen_t group_len,
                             unsigned int ifindex,
                             int ttl);
+
+/* Multicast: memberships that are kept ============================================================ */
+
+/**
+ * Makes a handle that joins groups on a socket and keeps them joined, whatever becomes of the
+ * interfaces: one that is deleted and made again, renamed, or gets its first address; one that comes
+ * later; one whose carrier returns, after which a switch knows nothing and the kernel doesn't tell it.
+ * Follows the kernel by rtnetlink; without a thread: call castio_membership_process when
+ * castio_membership_fd is readable or castio_membership_timeout_ms has passed, or let
+ * castio_membership_wait or castio_membership_receive do it.
+ *
+ * Where a socket is full (net.ipv4.igmp_max_memberships, 20 groups; net.ipv4.igmp_max_msf, 10 sources;
+ * net.core.optmem_max) the handle makes further sockets, of the same kind and bound alike, so that
+ * 10,000 groups work; castio_membership_receive reads all of them. For that the socket's port must be
+ * shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
+ *
+ * IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
+ * puts them back: else it would get what the other sockets joined, too.
+ *
+ * - fd: a UDP or raw socket, which stays yours and must stay open as long as the handle.
+ * - options: its struct_size set, or NULL for the default.
+ * - out: written with the handle, for castio_membership_close.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EPROTO: a stream socket. -EAFNOSUPPORT: a socket without IP.
+ * -EINVAL: struct_size is too small. -EFAULT: out is NULL.
+ * -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
+ * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+ *
+ * A handle is for one thread at a time, in the socket's network namespace. Since 0.1.0. See
+ * rtnetlink(7), ip(7), RFC 4541.
+ */
+int castio_membership_open(int fd,
+                           const struct castio_membership_options *options,
+                           struct castio_membership **out);
+
+/**
+ * Leaves everything that the handle joined and nothing else, closes the sockets that it made, and frees
+ * it. Your socket stays open, its options as they were. NULL is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_membership_close(struct castio_membership *membership);
+
+/**
+ * Wishes for a group, or for one source of it, on some interfaces: joins it on those that there are,
+ * now, and on others when they come. Many wishes may stand at once, each by a call of its own.
+ *
+ * - membership: from castio_membership_open.
+ * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0" and interfaces NULL.
+ * - source: NULL for any source, or the one to receive from.
+ * - interfaces: a name "eth0"; a pattern with * and ?, "eth*"; an address "192.0.2.2", for the interface
+ *   that has it; an index "3"; "*" for all that are up and capable of multicast. Each need not be there
+ *   yet. NULL is the interface of the route to the group, as the routes change.
+ *
+ * Returns on how many interfaces it is joined now. 0 isn't a failure: the wish stands and waits for an
+ * interface, or was refused, which castio_membership_events tells, and is tried again.
+ *
+ * Errors, upon which nothing is wished:
+ * -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
+ * -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
+ *   named twice.
+ * -ENODEV: interfaces is NULL, and the group (ff01::, ff02::) means nothing without one; or source names
+ *   an interface that isn't there.
+ * -EAFNOSUPPORT: families that disagree. -EFAULT: membership or group is NULL.
+ * -EMFILE, -ENFILE: interfaces is NULL, and no descriptor is left to ask for the route. -ENOMEM, -ENOBUFS:
+ *   likewise, and the kernel had no room to answer.
+ *
+ * One thread at a time. Since 0.1.0. See castio_join_group, castio_join_source.
+ */
+int castio_membership_add(struct castio_membership *membership,
+                          const char *group,
+                          const char *source,
+                          const char *interfaces);
+
+/**
+ * castio_membership_add by socket address.
+ *
+ * - group, group_len: a struct sockaddr_in or sockaddr_in6; its port doesn't count.
+ * - source, source_len: likewise, or NULL.
+ * - ifindex: the interface's index; 0 is the interface of the route to the group.
+ *
+ * Returns, errors, threads as castio_membership_add. Since 0.1.0.
+ */
+int castio_membership_add_addr(struct castio_membership *membership,
+                               const struct sockaddr *group,
+                               socklen_t group_len,
+                               const struct sockaddr *source,
+                               socklen_t source_len,
+                               unsigned int ifindex);
+
+/**
+ * Takes a wish back: leaves what it joined, unless another wish wants the same.
+ *
+ * - membership: from castio_membership_open.
+ * - group, source, interfaces: the same as with castio_membership_add.
+ *
+ * Returns 0. No event tells of it.
+ *
+ * Errors:
+ * -EADDRNOTAVAIL: there is no such wish.
+ * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_membership_add. -EFAULT: membership or group is NULL.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_membership_remove(struct castio_membership *membership,
+                             const char *group,
+                             const char *source,
+                             const char *interfaces);
+
+/**
+ * castio_membership_remove by socket address.
+ *
+ * - group, group_len, source, source_len, ifindex: the same as with castio_membership_add_addr.
+ *
+ * Returns, errors, threads as castio_membership_remove. Since 0.1.0.
+ */
+int castio_membership_remove_addr(struct castio_membership *membership,
+                                  const struct sockaddr *group,
+                                  socklen_t group_len,
+                                  const struct sockaddr *source,
+                                  socklen_t source_len,
+                                  unsigned int ifindex);
+
+/**
+ * The descriptor to poll() for POLLIN: call castio_membership_process when it is readable. It belongs
+ * to the handle: don't read from it, don't close it.
+ *
+ * - membership: from castio_membership_open.
+ *
+ * Returns the descriptor.
+ *
+ * Errors:
+ * -EFAULT: membership is NULL.
+ *
+ * Since 0.1.0. See poll(2).
+ */
+int castio_membership_fd(struct castio_membership *membership);
+
+/**
+ * When to call castio_membership_process although the descriptor isn't readable: for the next
+ * re-announcement, or to try again what was refused. Made for poll().
+ *
+ * - membership: from castio_membership_open.
+ * - timeout_ms: written with the time in milliseconds, -1 if there is nothing to do until the
+ *   descriptor is readable.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: membership or timeout_ms is NULL.
+ *
+ * One thread at a time. Since 0.1.0. See poll(2).
+ */
+int castio_membership_timeout_ms(struct castio_membership *membership, int *timeout_ms);
+
+/**
+ * Does what there is to do, without waiting: reads what the kernel tells of interfaces, joins and leaves
+ * accordingly, and does what is due by time. Harmless when there is nothing to do.
+ *
+ * - membership: from castio_membership_open.
+ *
+ * Returns how many events wait for castio_membership_events.
+ *
+ * Errors:
+ * -EFAULT: membership is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room to tell what
+ *   there is; the next call tries again.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_membership_process(struct castio_membership *membership);
+
+/**
+ * castio_membership_process again and again, until there is an event.
+ *
+ * - membership: from castio_membership_open.
+ * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+ *
+ * Returns how many events wait for castio_membership_events.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0 and there is no event. -ETIMEDOUT: the time has passed.
+ * Others as castio_membership_process.
+ *
+ * One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
+ */
+int castio_membership_wait(struct castio_membership *membership, int timeout_ms);
+
+/* Multicast: what has become of kept memberships, and what arrives by them ======================== */
+
+/**
+ * Takes the oldest events.
+ *
+ * - membership: from castio_membership_open.
+ * - out, capacity: an array to fill; out[0].struct_size set to sizeof out[0].
+ *
+ * Returns how many are filled in; 0 when no event waits.
+ *
+ * Errors:
+ * -EFAULT: membership is NULL, or out with a capacity. -EINVAL: struct_size is too small, misaligned,
+ * or over SSIZE_MAX in all.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+ssize_t castio_membership_events(struct castio_membership *membership,
+                                 struct castio_membership_event *out,
+                                 size_t capacity);
+
+/**
+ * Lists every wish with what it is now, with one element for each interface that it reaches, or one
+ * without if it reaches none.
+ *
+ * - membership: from castio_membership_open.
+ * - out, capacity: an array to fill; out[0].struct_size set to sizeof out[0]. NULL with capacity 0 asks
+ *   for the number alone.
+ *
+ * Returns how many there are, which may be more than the capacity; the first ones are filled in.
+ *
+ * Errors:
+ * -EFAULT: membership is NULL, or out with a capacity. -EINVAL: struct_size is too small, misaligned,
+ * or over SSIZE_MAX in all.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+ssize_t castio_membership_list(struct castio_membership *membership,
+                               struct castio_membership_state *out,
+                               size_t capacity);
+
+/**
+ * The sockets on which groups are joined: yours first, then those that the handle made, which belong to
+ * it: read from them, or let castio_membership_receive, but don't close them.
+ *
+ * - membership: from castio_membership_open.
+ * - out, capacity: an array of descriptors to fill. NULL with capacity 0 asks for the number alone.
+ *
+ * Returns how many there are, which may be more than the capacity. Each call that joins may make more.
+ *
+ * Errors:
+ * -EFAULT: membership is NULL, or out with a capacity. -EINVAL: a capacity over SSIZE_MAX.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+ssize_t castio_membership_sockets(struct castio_membership *membership,
+                                  int *out,
+                                  size_t capacity);
+
+/**
+ * The descriptor to poll() for POLLIN by a program that calls castio_membership_receive: readable when a
+ * datagram waits on any of the sockets, or when there is something to do as with castio_membership_fd.
+ * It belongs to the handle: don't read from it, don't close it.
+ *
+ * - membership: from castio_membership_open.
+ *
+ * Returns the descriptor.
+ *
+ * Errors:
+ * -EFAULT: membership is NULL. -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
+ *
+ * One thread at a time. Since 0.1.0. See epoll(7).
+ */
+int castio_membership_receive_fd(struct castio_membership *membership);
+
+/**
+ * Receives datagrams from all the sockets at once, as castio_receive_datagrams does from one, and does
+ * the work of castio_membership_process while it waits. Each view tells its group in `to`. The first call
+ * allocates slots (64 of 65,536 bytes) and makes the kernel tell what it knows of each datagram, on all
+ * the sockets, by the options that castio_receiver_open names; what was off is off again after
+ * castio_membership_close.
+ *
+ * - membership: from castio_membership_open.
+ * - views, capacity: an array to fill; views[0].struct_size set to sizeof views[0]. They point into the
+ *   handle's memory, until the next call of this function.
+ * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+ *
+ * Returns how many views are filled.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: membership is NULL,
+ * or views with a capacity.
+ * -ECONNREFUSED and the like: an error that was pending on a socket, told once; nothing is lost.
+ * Others as castio_membership_process.
+ *
+ * One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0. See recvmmsg(2).
+ */
+ssize_t castio_membership_receive(struct castio_membership *membership,
+                                  struct castio_datagram_view *views,
+                                  size_t capacity,
+                                  int timeout_ms);
 
 /* Broadcast ======================================================================================= */
 
@@ -1668,7 +2542,8 @@ ssize_t castio_send_datagrams(struct castio_sender *sender,
  *
  * Returns how many went out, as castio_send_datagrams.
  *
- * Errors: as castio_send_datagrams; -EAFNOSUPPORT: a destination is neither IPv4 nor IPv6.
+ * Errors: as castio_send_datagrams except -EDESTADDRREQ; -EAFNOSUPPORT: a destination is neither IPv4
+ * nor IPv6.
  *
  * Threads and signals as castio_send_datagrams. Since 0.1.0. See sendmmsg(2).
  */
@@ -1858,6 +2733,144 @@ ssize_t castio_list_interfaces(struct castio_interface *out, size_t capacity);
  * Any thread. Since 0.1.0. See if_nametoindex(3).
  */
 int castio_interface_index(const char *interface, unsigned int *out);
+
+/* Diagnosis: what a descriptor is ================================================================= */
+
+/**
+ * Tells all that can be known of a descriptor, as a JSON object on one line. Nothing is consumed and
+ * nothing changed: what waits stays queued, a pending error stays pending.
+ *
+ * - fd: any descriptor.
+ * - buf, len: where the text goes. It always ends in a NUL, cut if it has to be. NULL with length
+ *   0 asks for the length alone.
+ *
+ * Members of every descriptor: fd, kind ("socket", "pipe", "file", "directory", "terminal",
+ * "character device", "block device", "other"), name (what /proc/self/fd links to), inode, flags
+ * (access, O_NONBLOCK, O_ASYNC, O_APPEND, O_CLOEXEC), owner (of SIGURG and SIGIO: kind and id),
+ * signal (F_GETSIG), events (POLLIN and others), readable, send_queue; of a file size, of a pipe
+ * capacity, in bytes.
+ * Of a socket also: family ("AF_INET"), type ("SOCK_DGRAM"), protocol ("IPPROTO_UDP", else a number),
+ * bound and peer (address, port, interface; path, abstract or unnamed), listening, device (index, name),
+ * error_pending, receive_queue, drops, urgent (at_mark, waiting), and options, each by its name in the
+ * man pages ("SO_REUSEADDR"); time-outs are in milliseconds, 0 for none, and SO_MAX_PACING_RATE is -1
+ * without a limit.
+ * Of an IPv4 or IPv6 socket also: in_this_network (of the calling thread; older kernels than 5.14 don't
+ * say), multicast_ttl, multicast_loop, multicast_all, multicast_interface (index, name), and
+ * memberships, a list: group, interface (index, name), mode ("exclude" or "include"), sources,
+ * host_users (how many on this host have joined it). In another network than the thread's, interfaces
+ * and memberships aren't known. A membership whose interface is gone isn't listed.
+ * null is what isn't known, or isn't there. Members that castio_socket_info has mean the same there.
+ *
+ * Returns the length of the whole text in bytes without the NUL, so that a result of len or more
+ * says that it was cut.
+ *
+ * Errors:
+ * -EBADF: fd isn't open. -EFAULT: buf is NULL and len isn't 0.
+ * What can't be found out is null and no error.
+ *
+ * Any thread. Takes a system call for each option, and one for each group that the host has joined.
+ * Since 0.1.0. See socket(7), ip(7), ipv6(7), fcntl(2).
+ */
+int castio_inspect(int fd,
+                   char *buf,
+                   size_t len);
+
+/**
+ * Tells the main facts of a socket. Nothing is consumed and nothing changed: what waits stays
+ * queued, a pending error stays pending.
+ *
+ * - fd: any descriptor. One that is no socket has family AF_UNSPEC, type 0, and most members not known.
+ * - info: its struct_size set to sizeof *info; the rest is filled in.
+ *
+ * Returns 0.
+ *
+ * Errors (info is unchanged then):
+ * -EFAULT: info is NULL. -EINVAL: struct_size is too small. -EBADF: fd isn't open.
+ * What can't be found out is -1 or 0, as each member says, and no error.
+ *
+ * Any thread; what it costs is said at castio_inspect. Since 0.1.0. See socket(7), ip(7), ipv6(7).
+ */
+int castio_inspect_socket(int fd,
+                          struct castio_socket_info *info);
+
+/* Diagnosis: why multicast doesn't arrive ========================================================= */
+
+/**
+ * Looks for the reasons why a multicast group doesn't arrive at a socket, or why what a socket sends
+ * doesn't get out, as an expert would: at the socket's options, its memberships, the interface,
+ * the routes, the kernel's settings, the firewall. Changes nothing and sends nothing.
+ *
+ * - fd: a UDP or raw socket, as the program uses it.
+ * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
+ * - port: in host byte order; 0 is the one that the socket is bound to.
+ * - source: who sends, if it is known; NULL if it isn't, and then its route and the source filter
+ *   aren't looked at, except for sources that the socket has joined.
+ * - interface: where it should come in or leave: a name "eth0", one of its addresses "192.0.2.2", or
+ *   its index "3". NULL is the one on which the socket has joined the group, or which the routes
+ *   choose. One that doesn't exist is a finding.
+ * - flags: CASTIO_DIAGNOSE_RECEIVER, CASTIO_DIAGNOSE_SENDER, or both; 0 is a receiver.
+ * - out: an array; out[0].struct_size set to sizeof out[0]. NULL with capacity 0 asks for the
+ *   number alone.
+ * - capacity: how many elements there is room for.
+ *
+ * Returns how many findings there are, which may be more than the capacity; the worst ones are filled
+ * in, the worst first. 0 says that nothing wrong was found. What couldn't be checked is a finding
+ * too, of severity CASTIO_SEVERITY_UNCHECKED.
+ *
+ * Errors:
+ * -EINVAL: group isn't a multicast address, source isn't a host's address, interface is an empty text,
+ *   or group names another interface; an unknown flag; struct_size is too small, or capacity times
+ *   struct_size over SSIZE_MAX.
+ * -EAFNOSUPPORT: a source of another family than the group, or a socket without IP.
+ * -EFAULT: group is NULL, or out is and capacity isn't 0.
+ * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+ * -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+ *
+ * Any thread, in the socket's network namespace. Allocates, reads /proc and asks by rtnetlink: not for
+ * a hot path. Since 0.1.0. See ip(7), ipv6(7), igmp's and rp_filter's settings in
+ * https://docs.kernel.org/networking/ip-sysctl.html.
+ */
+ssize_t castio_diagnose_multicast(int fd,
+                                  const char *group,
+                                  uint16_t port,
+                                  const char *source,
+                                  const char *interface,
+                                  unsigned int flags,
+                                  struct castio_finding *out,
+                                  size_t capacity);
+
+/**
+ * castio_diagnose_multicast by socket address and interface index.
+ *
+ * - group, group_len: a struct sockaddr_in or sockaddr_in6 with the port. A sin6_scope_id must agree
+ *   with ifindex.
+ * - source, source_len: likewise, its port doesn't count; or NULL.
+ * - ifindex: the interface's index; 0 as interface NULL there. One that doesn't exist is a finding.
+ * - flags, out, capacity: as there.
+ *
+ * Returns, errors, threads as castio_diagnose_multicast; -EINVAL also for a length that is too short, and
+ * -EAFNOSUPPORT for an address that is neither IPv4 nor IPv6. Since 0.1.0.
+ */
+ssize_t castio_diagnose_multicast_addr(int fd,
+                                       const struct sockaddr *group,
+                                       socklen_t group_len,
+                                       const struct sockaddr *source,
+                                       socklen_t source_len,
+                                       unsigned int ifindex,
+                                       unsigned int flags,
+                                       struct castio_finding *out,
+                                       size_t capacity);
+
+/**
+ * The name of a finding, "NOT_JOINED", a static string.
+ *
+ * - code: one of CASTIO_FINDING_*.
+ *
+ * Returns "UNKNOWN" for a number that is none.
+ *
+ * Never fails. Any thread, any signal handler. Since 0.1.0.
+ */
+const char *castio_finding_name(int code);
 
 /* Sockets with standard I/O ======================================================================= */
 

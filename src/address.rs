@@ -65,7 +65,7 @@ pub fn target(group: Scoped, interface: u32) -> Result<Target> {
 }
 
 /// Whether an IPv6 group reaches no further than a host (ff01) or a link (ff02).
-fn needs_interface(group: IpAddr) -> bool {
+pub(crate) fn needs_interface(group: IpAddr) -> bool {
     matches!(group, IpAddr::V6(v6) if matches!(v6.octets(), [0xff, scope, ..] if scope & 0x0f <= 2))
 }
 

@@ -39,11 +39,7 @@ pub fn set_owner_thread(fd: BorrowedFd<'_>, thread: i32) -> Result<()> {
 /// The owner as an id; a thread as its own id, which is positive.
 pub fn owner_id(fd: BorrowedFd<'_>) -> Result<i32> {
     option::socket_type(fd)?;
-    Ok(match owner::get(fd)? {
-        Owner::Nobody => 0,
-        Owner::Process(id) | Owner::Thread(id) => id,
-        Owner::Group(id) => id.wrapping_neg(),
-    })
+    owner::get(fd).map(Owner::id)
 }
 
 /// Sends bytes of which the last is urgent. The others go first, by themselves: a MSG_OOB send

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::thread;
 
+use castio::ffi::explain::castio_explain;
 use castio::ffi::multicast::membership_addr::{castio_join_group_addr, castio_leave_group_addr};
 use castio::ffi::nowait::*;
 use castio::ffi::peek::*;
@@ -155,6 +156,16 @@ fn urgent_data() {
         });
         assert_eq!(byte, i32::from(b'!'), "{kind:?}");
         assert_eq!(take(&reader, 10), b"data", "{kind:?}");
+    }
+}
+
+#[test]
+fn explaining_an_error() {
+    let mut text = [0; 512];
+    for (code, call) in [(libc::EADDRNOTAVAIL, Some(c"leave_group")), (4711, Some(c"castio_version")), (1, None)] {
+        let call = call.map_or(ptr::null(), |call| call.as_ptr());
+        // SAFETY: text that ends in a NUL, and there is room.
+        assert!(without_allocating(|| unsafe { castio_explain(code, call, text.as_mut_ptr(), text.len()) }) > 0);
     }
 }
 

@@ -9,7 +9,7 @@
 static enum outcome errors(enum kind kind)
 {
     (void)kind;
-    char text[128];
+    char text[512];
     int named = 0;
     for (int number = 1; number <= 133; number++) {
         if (strcmp(castio_error_name(number), "EUNKNOWN") == 0)
@@ -23,7 +23,12 @@ static enum outcome errors(enum kind kind)
     CHECK(strcmp(castio_error_name(41), "EUNKNOWN") == 0 && strcmp(castio_error_name(-4711), "EUNKNOWN") == 0);
     TRY(castio_strerror(4711, text, sizeof text));
     CHECK(strstr(text, "Unknown") && strstr(text, "4711"));
-    return passed("%d numbers have a name, and text as strerror()'s; 41 and 4711 are EUNKNOWN", named);
+    int len = castio_explain(-EADDRNOTAVAIL, "castio_leave_group", text, sizeof text);
+    TRY(len);
+    CHECK((size_t)len == strlen(text) && strstr(text, "EADDRNOTAVAIL from castio_leave_group: ") == text);
+    CHECK(castio_explain(-EADDRNOTAVAIL, "no_such_function", text, sizeof text) == -EINVAL);
+    return passed("%d numbers have a name, and text as strerror()'s; 41 and 4711 are EUNKNOWN; one is explained",
+                  named);
 }
 
 /* The element that holds an address, or NULL. */

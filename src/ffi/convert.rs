@@ -2,6 +2,7 @@
 //! `EBADF`, an impossible value `EINVAL`; length 0 ignores the pointer.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::fmt::{self, Display, Write};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
@@ -177,6 +178,35 @@ pub(super) unsafe fn put_text(buf: *mut c_char, len: usize, text: &str) -> Resul
         buf.add(kept).write(0);
     }
     Ok(whole)
+}
+
+/// As [`put_text`], of a text that is made as it is written.
+///
+/// # Safety
+/// `len` bytes at `buf` can be written, or `buf` is NULL.
+pub(super) unsafe fn put_display(buf: *mut c_char, len: usize, text: &impl Display) -> Result<c_int> {
+    let mut place = CutText { buf, len, whole: 0 };
+    // SAFETY: promised by the caller.
+    unsafe { put_text(buf, len, "")? };
+    write!(place, "{text}").map_err(|_| Errno::EOVERFLOW)?;
+    c_int::try_from(place.whole).map_err(|_| Errno::EOVERFLOW)
+}
+
+/// Text for C that comes in pieces: what fits is kept, and ended by a NUL.
+struct CutText {
+    buf: *mut c_char,
+    len: usize,
+    whole: usize,
+}
+
+impl Write for CutText {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let room = self.len.saturating_sub(self.whole);
+        let rest = self.buf.wrapping_add(self.whole);
+        self.whole += piece.len();
+        // SAFETY: `room` is what is left of `len` bytes at `buf`, which isn't NULL if there are any.
+        unsafe { put_text(rest, room, piece) }.map(drop).map_err(|_| fmt::Error)
+    }
 }
 
 /// The size that the caller wrote into the first member of a struct.

@@ -156,7 +156,8 @@ pub unsafe extern "C" fn castio_send_datagrams(
 ///
 /// Returns how many went out, as castio_send_datagrams.
 ///
-/// Errors: as castio_send_datagrams; -EAFNOSUPPORT: a destination is neither IPv4 nor IPv6.
+/// Errors: as castio_send_datagrams except -EDESTADDRREQ; -EAFNOSUPPORT: a destination is neither IPv4
+/// nor IPv6.
 ///
 /// Threads and signals as castio_send_datagrams. Since 0.1.0. See sendmmsg(2).
 #[unsafe(no_mangle)]

@@ -11,6 +11,7 @@ mod convert;
 mod guard;
 
 pub mod error;
+pub mod explain;
 pub mod vectored;
 pub mod nowait;
 pub mod peek;
@@ -20,4 +21,6 @@ pub mod broadcast;
 pub mod datagram_send;
 pub mod datagram_receive;
 pub mod interface;
+pub mod inspect;
+pub mod diagnose;
 pub mod stdio;

@@ -40,7 +40,7 @@ pub unsafe extern "C" fn castio_peek_available(fd: c_int) -> ssize_t {
 ///
 /// Returns the number of bytes copied; 0 is the end of a stream, or an empty message.
 ///
-/// Errors: as castio_peek_available, and
+/// Errors: as castio_peek_available except -ENOTTY, and
 /// -ENOTSOCK: fd isn't a socket.
 /// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
 ///

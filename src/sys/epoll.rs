@@ -1,30 +1,46 @@
-//! epoll(7), edge-triggered, for one socket: a wake for each arrival instead of for each byte that
-//! waits.
+//! epoll(7): one socket's arrivals, edge-triggered, and many descriptors' readiness.
 
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::poll::Events;
 use super::{done, value};
 use crate::error::Result;
 
-/// Watches one descriptor for arrivals.
+const NO_EVENT: libc::epoll_event = libc::epoll_event { events: 0, u64: 0 };
+
+/// epoll_create1(2).
+fn create() -> Result<OwnedFd> {
+    // SAFETY: epoll_create1 takes no pointer.
+    let epoll = value(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: the kernel just made it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(epoll) })
+}
+
+/// epoll_ctl(EPOLL_CTL_ADD). The descriptor's own state isn't touched.
+fn add(epoll: &OwnedFd, fd: BorrowedFd<'_>, events: libc::c_int, number: u64) -> Result<()> {
+    let mut event = libc::epoll_event { events: events as u32, u64: number };
+    // SAFETY: the event is filled.
+    done(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) })
+}
+
+/// epoll_wait(2) that doesn't wait: how many events there were room for.
+fn take(epoll: &OwnedFd, events: &mut [libc::epoll_event]) -> Result<usize> {
+    let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+    // SAFETY: there is room for so many events.
+    let count = value(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), room, 0) })?;
+    Ok(count as usize)
+}
+
+/// Watches one descriptor for arrivals: a wake for each arrival instead of for each byte that waits.
 pub struct Arrivals {
     epoll: OwnedFd,
 }
 
 impl Arrivals {
-    /// epoll_create1(2) and EPOLL_CTL_ADD. The descriptor's own state isn't touched.
+    /// From now on.
     pub fn watch(fd: BorrowedFd<'_>) -> Result<Arrivals> {
-        // SAFETY: epoll_create1 takes no pointer.
-        let epoll = value(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the kernel just made it, and nobody else has it.
-        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
-        let events = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET;
-        let mut event = libc::epoll_event { events: events as u32, u64: 0 };
-        let (watcher, watched) = (epoll.as_raw_fd(), fd.as_raw_fd());
-        // SAFETY: the event is filled.
-        done(unsafe { libc::epoll_ctl(watcher, libc::EPOLL_CTL_ADD, watched, &raw mut event) })?;
+        let epoll = create()?;
+        add(&epoll, fd, libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET, 0)?;
         Ok(Arrivals { epoll })
     }
 
@@ -36,14 +52,38 @@ impl Arrivals {
     /// Takes the events since the last call, without waiting. The bits of poll(2) and epoll(7) are
     /// the same for those asked for here.
     pub fn take(&self) -> Result<Events> {
-        let mut event = MaybeUninit::<libc::epoll_event>::uninit();
-        // SAFETY: there is room for one event.
-        let count = value(unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), event.as_mut_ptr(), 1, 0) })?;
-        if count == 0 {
-            return Ok(Events::none());
-        }
-        // SAFETY: the kernel filled one event.
-        let event = unsafe { event.assume_init() };
+        let mut event = [NO_EVENT];
+        take(&self.epoll, &mut event)?;
+        let [event] = event;
         Ok(Events::from_bits(event.events as u16 as libc::c_short))
+    }
+}
+
+/// Tells which of many descriptors can be read.
+pub struct Readable {
+    epoll: OwnedFd,
+    events: Vec<libc::epoll_event>,
+}
+
+impl Readable {
+    /// Tells of at most so many at a time; the others come next.
+    pub fn new(room: usize) -> Result<Readable> {
+        Ok(Readable { epoll: create()?, events: vec![NO_EVENT; room] })
+    }
+
+    /// One more, by a number.
+    pub fn add(&self, fd: BorrowedFd<'_>, number: u64) -> Result<()> {
+        add(&self.epoll, fd, libc::EPOLLIN, number)
+    }
+
+    /// To wait on: readable when any of them is.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// The numbers of those that can be read now, without waiting.
+    pub fn take(&mut self) -> Result<impl Iterator<Item = u64> + '_> {
+        let count = take(&self.epoll, &mut self.events)?;
+        Ok(self.events.iter().take(count).map(|event| event.u64))
     }
 }

@@ -65,7 +65,8 @@ fn mode(fd: BorrowedFd<'_>) -> Result<libc::stat> {
     Ok(unsafe { stat.assume_init() })
 }
 
-fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+/// isatty(3).
+pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: isatty(3) takes no pointer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
 }
@@ -125,6 +126,15 @@ pub fn bytes_waiting(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int.
     done(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// ioctl(TIOCOUTQ), the same as SIOCOUTQ: how many bytes were written and haven't left. TCP counts
+/// what isn't acknowledged, other sockets memory with its overhead.
+pub fn bytes_unsent(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int.
+    done(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 

@@ -22,8 +22,14 @@ impl Flags {
     pub const UP: Flags = Flags(libc::IFF_UP as u32);
     /// Has broadcasts.
     pub const BROADCAST: Flags = Flags(libc::IFF_BROADCAST as u32);
+    /// Ends on this host.
+    pub const LOOPBACK: Flags = Flags(libc::IFF_LOOPBACK as u32);
+    /// Has a carrier, as far as the driver knows.
+    pub const RUNNING: Flags = Flags(libc::IFF_RUNNING as u32);
     /// Has one other end.
     pub const POINT_TO_POINT: Flags = Flags(libc::IFF_POINTOPOINT as u32);
+    /// Has a carrier (since Linux 2.6.17).
+    pub const LOWER_UP: Flags = Flags(0x1_0000);
     /// Has multicast.
     pub const MULTICAST: Flags = Flags(libc::IFF_MULTICAST as u32);
 

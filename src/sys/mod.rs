@@ -13,6 +13,7 @@ pub mod interface;
 pub mod memory;
 pub mod mmsg;
 pub mod multicast;
+pub mod names;
 pub mod netlink;
 pub mod option;
 pub mod owner;
@@ -20,6 +21,7 @@ pub mod poll;
 pub mod sigpipe;
 pub mod sockaddr;
 pub mod socket;
+pub mod status;
 
 use crate::error::{Errno, Result};
 

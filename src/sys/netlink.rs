@@ -3,12 +3,15 @@
 //!
 //! Messages are read as bytes: a kernel's structs may have grown since.
 
+pub mod bridge;
+pub mod firewall;
+
 use std::mem::size_of;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::interface::{Flags, NAME_SIZE, Name};
-use super::option::IntOption;
+use super::option::{IntOption, set};
 use super::{done, length, value};
 use crate::error::{Errno, Result};
 
@@ -70,13 +73,9 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Tells every change from now on.
+    /// Tells every change of interfaces and addresses from now on.
     pub fn watch() -> Result<Netlink> {
-        let groups = libc::RTMGRP_LINK
-            | libc::RTMGRP_IPV4_IFADDR
-            | libc::RTMGRP_IPV6_IFADDR
-            | libc::RTMGRP_IPV4_ROUTE
-            | libc::RTMGRP_IPV6_ROUTE;
+        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
         let netlink = Netlink::open(groups as u32)?;
         let socket = netlink.socket.as_fd();
         // As much as there is to have: what doesn't fit is told, and then everything is looked at anew.
@@ -86,15 +85,27 @@ impl Netlink {
         Ok(netlink)
     }
 
+    /// Of routes too.
+    pub fn watch_routes(&self) -> Result<()> {
+        for group in [libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV6_ROUTE] {
+            set(self.socket.as_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &group)?;
+        }
+        Ok(())
+    }
+
     /// Answers requests.
     pub fn connect() -> Result<Netlink> {
         Netlink::open(0)
     }
 
     fn open(groups: u32) -> Result<Netlink> {
+        Netlink::of_protocol(libc::NETLINK_ROUTE, groups)
+    }
+
+    fn of_protocol(protocol: i32, groups: u32) -> Result<Netlink> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
         // SAFETY: socket takes no pointer.
-        let fd = value(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+        let fd = value(unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) })?;
         // SAFETY: the kernel just made it, and nobody else has it.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: all zero is an address: the kernel chooses the port.
@@ -279,16 +290,23 @@ impl<'b> Message<'b> {
 
     /// The value of an attribute, behind a struct of so many bytes.
     fn attribute(&self, fixed: usize, kind: u16) -> Option<&'b [u8]> {
-        let mut rest = self.body.get(fixed..)?;
-        loop {
-            let len = usize::from(u16_at(rest, 0)?);
-            let found = rest.get(4..len)?;
-            if u16_at(rest, 2)? & libc::NLA_TYPE_MASK as u16 == kind {
-                return Some(found);
-            }
-            rest = rest.get(len.next_multiple_of(4)..)?;
-        }
+        nested(self.body.get(fixed..)?, kind)
     }
+}
+
+/// The attributes in these bytes, each with its kind.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = usize::from(u16_at(rest, 0)?);
+        let found = (u16_at(rest, 2)? & libc::NLA_TYPE_MASK as u16, rest.get(4..len)?);
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(found)
+    })
+}
+
+/// The value of one of them.
+fn nested(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
 fn append(body: &mut Vec<u8>, kind: u16, bytes: &[u8]) {

@@ -2,9 +2,11 @@
 
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
 
+use super::interface::{NAME_SIZE, Name};
 use super::{done, value};
 use crate::error::{Errno, Result};
 
@@ -15,8 +17,14 @@ pub struct IntOption(c_int, c_int);
 /// Not in the libc crate: since Linux 4.20.
 const IPV6_MULTICAST_ALL: c_int = 29;
 
-/// Where SO_MEMINFO has the drops (`SK_MEMINFO_DROPS`).
-const MEMINFO_DROPS: usize = 8;
+/// SO_PROTOCOL's value for UDP.
+pub const UDP: i32 = libc::IPPROTO_UDP;
+
+/// What SO_MEMINFO has (<linux/sock_diag.h>), up to the drops.
+const MEMINFO_WORDS: usize = 9;
+
+/// Not in the libc crate: since Linux 5.14.
+const SO_NETNS_COOKIE: c_int = 71;
 
 impl IntOption {
     /// socket(7): broadcasts may be sent.
@@ -80,17 +88,45 @@ impl IntOption {
     /// ipv6(7): errors go to the error queue.
     pub const IPV6_RECEIVE_ERRORS: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_RECVERR);
 
-    const DOMAIN: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_DOMAIN);
-    const TYPE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_TYPE);
+    /// socket(7): room for what wasn't sent yet, in bytes; reads as the double.
+    pub const SEND_BUFFER: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_SNDBUF);
+    /// socket(7): where a peek begins; -1 at the start of the queue.
+    pub const PEEK_OFFSET: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_PEEK_OFF);
+    /// udp(7): datagrams leave without a checksum.
+    pub const NO_CHECKSUM: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_NO_CHECK);
+    /// socket(7): the index of the device that alone is used, 0 for any; since Linux 5.0.
+    pub const DEVICE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX);
+    /// ip(7): TTL of unicast that leaves.
+    pub const IPV4_TTL: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_TTL);
+    /// ip(7): traffic class of what leaves.
+    pub const IPV4_CLASS: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_TOS);
+    /// ip(7): whether what leaves may be fragmented.
+    pub const IPV4_MTU_DISCOVER: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    /// ip(7): the index, in network byte order, of the interface by which unicast leaves.
+    pub const IPV4_UNICAST_IF: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_UNICAST_IF);
+    /// ipv6(7): hop limit of unicast that leaves.
+    pub const IPV6_UNICAST_HOPS: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS);
+    /// ipv6(7): traffic class of what leaves.
+    pub const IPV6_CLASS: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+    /// ipv6(7): whether what leaves may be fragmented.
+    pub const IPV6_MTU_DISCOVER: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+    /// ipv6(7): the index, in network byte order, of the interface by which unicast leaves.
+    pub const IPV6_UNICAST_IF: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_IF);
+    /// socket(7): the address family.
+    pub const DOMAIN: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_DOMAIN);
+    /// socket(7): SOCK_STREAM and others.
+    pub const TYPE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_TYPE);
+    /// socket(7): the protocol.
+    pub const PROTOCOL: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_PROTOCOL);
+    /// socket(7): listens for connections.
+    pub const LISTENS: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+    /// Private: who reads it takes the error away.
     const ERROR: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_ERROR);
 
     /// getsockopt(2).
     pub fn get(self, fd: BorrowedFd<'_>) -> Result<i32> {
         let mut found: c_int = 0;
-        let mut len = size_of::<c_int>() as socklen_t;
-        let (fd, at) = (fd.as_raw_fd(), (&raw mut found).cast::<c_void>());
-        // SAFETY: there is room for an int, and `len` says so.
-        done(unsafe { libc::getsockopt(fd, self.0, self.1, at, &raw mut len) })?;
+        get(fd, self.0, self.1, &mut found)?;
         Ok(found)
     }
 
@@ -98,6 +134,15 @@ impl IntOption {
     pub fn set(self, fd: BorrowedFd<'_>, value: i32) -> Result<()> {
         set(fd, self.0, self.1, &value)
     }
+}
+
+/// getsockopt(2) into a plain C value; how many bytes of it were written.
+fn get<T: Copy>(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &mut T) -> Result<usize> {
+    let mut len = size_of::<T>() as socklen_t;
+    let at = (&raw mut *value).cast::<c_void>();
+    // SAFETY: there is room for the value, and `len` says so; every C value of those asked for is valid.
+    done(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, at, &raw mut len) })?;
+    Ok(len as usize)
 }
 
 /// setsockopt(2) with a plain C value.
@@ -113,14 +158,77 @@ pub fn set_pacing_rate(fd: BorrowedFd<'_>, bytes_per_second: u64) -> Result<()> 
     set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &bytes_per_second)
 }
 
-/// getsockopt(SO_MEMINFO), since Linux 4.12: how many datagrams the socket dropped so far.
+/// getsockopt(SO_MAX_PACING_RATE): in bytes per second, `None` without a limit.
+pub fn pacing_rate(fd: BorrowedFd<'_>) -> Result<Option<u64>> {
+    let mut rate = 0_u64;
+    match get(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &mut rate)? {
+        8 => Ok((rate != u64::MAX).then_some(rate)),
+        _ => {
+            // Before Linux 4.20 it was an int.
+            let mut rate = 0_u32;
+            get(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &mut rate)?;
+            Ok((rate != u32::MAX).then_some(rate.into()))
+        }
+    }
+}
+
+/// What a socket's memory is taken by, in bytes with the kernel's overhead, and what was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// What waits to be read: as SO_RCVBUF limits it.
+    pub receive: u32,
+    /// How much of that there may be.
+    pub receive_limit: u32,
+    /// What waits to be sent: as SO_SNDBUF limits it.
+    pub send: u32,
+    /// What options hold, memberships among them: as net.core.optmem_max limits it.
+    pub options: u32,
+    /// How many datagrams were dropped so far.
+    pub drops: u32,
+}
+
+/// getsockopt(SO_MEMINFO), since Linux 4.12.
+pub fn memory(fd: BorrowedFd<'_>) -> Result<Memory> {
+    let mut found = [0_u32; MEMINFO_WORDS];
+    get(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut found)?;
+    let [receive, receive_limit, send, _, _, _, options, _, drops] = found;
+    Ok(Memory { receive, receive_limit, send, options, drops })
+}
+
+/// How many datagrams the socket dropped so far: see [`memory`].
 pub fn drops(fd: BorrowedFd<'_>) -> Result<u32> {
-    let mut found = [0_u32; MEMINFO_DROPS + 1];
-    let mut len = size_of_val(&found) as socklen_t;
-    let at = (&raw mut found).cast::<c_void>();
-    // SAFETY: `len` says how much room there is.
-    done(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, at, &raw mut len) })?;
-    Ok(found[MEMINFO_DROPS])
+    memory(fd).map(|memory| memory.drops)
+}
+
+/// getsockopt(SO_RCVTIMEO): how long a receive waits, zero for ever.
+pub fn receive_timeout(fd: BorrowedFd<'_>) -> Result<Duration> {
+    timeout(fd, libc::SO_RCVTIMEO)
+}
+
+/// getsockopt(SO_SNDTIMEO): how long a send waits, zero for ever.
+pub fn send_timeout(fd: BorrowedFd<'_>) -> Result<Duration> {
+    timeout(fd, libc::SO_SNDTIMEO)
+}
+
+fn timeout(fd: BorrowedFd<'_>, name: c_int) -> Result<Duration> {
+    let mut found = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    get(fd, libc::SOL_SOCKET, name, &mut found)?;
+    let seconds = u64::try_from(found.tv_sec).unwrap_or(0);
+    Ok(Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(found.tv_usec).unwrap_or(0)))
+}
+
+/// getsockopt(SO_BINDTODEVICE): the name of the device that alone is used, `None` for any.
+pub fn device(fd: BorrowedFd<'_>) -> Result<Option<Name>> {
+    let mut name: Name = [0; NAME_SIZE];
+    get(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)?;
+    Ok((name[0] != 0).then_some(name))
+}
+
+/// getsockopt(SO_NETNS_COOKIE): a number for the network namespace in which the socket is.
+pub fn network(fd: BorrowedFd<'_>) -> Result<u64> {
+    let mut cookie = 0;
+    get(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, &mut cookie)?;
+    Ok(cookie)
 }
 
 /// An Internet address family.
@@ -169,6 +277,11 @@ pub fn socket_type(fd: BorrowedFd<'_>) -> Result<SocketType> {
         libc::SOCK_SEQPACKET => SocketType::SeqPacket,
         _ => SocketType::Datagram,
     })
+}
+
+/// Whether it is a UDP socket.
+pub fn is_udp(fd: BorrowedFd<'_>) -> bool {
+    family(fd).is_ok() && IntOption::PROTOCOL.get(fd) == Ok(libc::IPPROTO_UDP)
 }
 
 /// SO_ERROR: takes the pending error away, if there is one.

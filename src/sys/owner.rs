@@ -21,6 +21,17 @@ pub enum Owner {
     Thread(i32),
 }
 
+impl Owner {
+    /// As one number: a group's is negative, nobody is 0.
+    pub fn id(self) -> i32 {
+        match self {
+            Owner::Nobody => 0,
+            Owner::Process(id) | Owner::Thread(id) => id,
+            Owner::Group(id) => id.wrapping_neg(),
+        }
+    }
+}
+
 /// Not in the libc crate; fcntl(2).
 #[repr(C)]
 struct FOwnerEx {
@@ -60,6 +71,13 @@ pub fn get(fd: BorrowedFd<'_>) -> Result<Owner> {
         (F_OWNER_TID, thread) => Owner::Thread(thread),
         (_, process) => Owner::Process(process),
     })
+}
+
+/// fcntl(F_GETSIG): the signal that the owner gets for O_ASYNC; 0 is SIGIO.
+pub fn signal(fd: BorrowedFd<'_>) -> Result<i32> {
+    const F_GETSIG: libc::c_int = 11;
+    // SAFETY: F_GETSIG takes no pointer.
+    value(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) })
 }
 
 /// gettid(2).

@@ -23,6 +23,9 @@ impl Events {
     /// An error waits.
     pub const ERR: Events = Events(libc::POLLERR);
 
+    /// All that can be asked for.
+    pub const EVERY: Events = Events(libc::POLLIN | libc::POLLOUT | libc::POLLPRI | libc::POLLRDHUP);
+
     /// No event.
     pub const fn none() -> Events {
         Events(0)

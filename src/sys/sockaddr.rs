@@ -1,6 +1,6 @@
 //! Socket addresses between Rust's types and C's.
 
-use std::mem::{MaybeUninit, size_of};
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use libc::{sa_family_t, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
@@ -8,12 +8,46 @@ use libc::{sa_family_t, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, s
 use crate::error::{Errno, Result};
 
 /// An address in the kernel's form.
+#[derive(Clone, Copy)]
 pub struct SocketAddress {
     storage: sockaddr_storage,
     len: socklen_t,
 }
 
 impl SocketAddress {
+    /// Lets a system call write the address and its length.
+    pub(super) fn read(call: impl FnOnce(*mut sockaddr, *mut socklen_t) -> Result<()>) -> Result<SocketAddress> {
+        let room = size_of::<sockaddr_storage>() as socklen_t;
+        let mut address = SocketAddress { storage: unspecified(), len: room };
+        call((&raw mut address.storage).cast(), &raw mut address.len)?;
+        // The length is the whole address's, had there been no room.
+        address.len = address.len.min(room);
+        Ok(address)
+    }
+
+    /// All of it, zero behind its end, and its length.
+    pub fn storage(&self) -> (sockaddr_storage, socklen_t) {
+        (self.storage, self.len)
+    }
+
+    /// If it is IPv4 or IPv6.
+    pub fn internet(&self) -> Option<SocketAddr> {
+        from_storage(&self.storage)
+    }
+
+    /// The name of a UNIX socket (unix(7)): a path that ends in a NUL, an abstract name that begins
+    /// with one, or nothing.
+    pub fn unix_name(&self) -> Option<Vec<u8>> {
+        if i32::from(self.storage.ss_family) != libc::AF_UNIX {
+            return None;
+        }
+        let name = (offset_of!(libc::sockaddr_un, sun_path)..self.len as usize).map(|at| {
+            // SAFETY: the length is at most that of the storage, whose bytes are all initialised.
+            unsafe { (&raw const self.storage).cast::<u8>().add(at).read() }
+        });
+        Some(name.collect())
+    }
+
     pub(super) fn as_raw(&self) -> (*const sockaddr, socklen_t) {
         ((&raw const self.storage).cast(), self.len)
     }

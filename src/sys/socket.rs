@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::memory::{Gather, Scatter, Sink, Source};
-use super::sockaddr::{self, SocketAddress};
+use super::option::IntOption;
+use super::sockaddr::SocketAddress;
 use super::{done, length, value};
 use crate::error::{Errno, Result};
 
@@ -108,22 +109,36 @@ pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddress) -> Result<()> {
     done(unsafe { libc::connect(fd.as_raw_fd(), pointer, len) })
 }
 
+/// socket(2): another of the same family, type and protocol, closed on exec.
+pub fn another(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let (domain, kind) = (IntOption::DOMAIN.get(fd)?, IntOption::TYPE.get(fd)?);
+    let protocol = IntOption::PROTOCOL.get(fd)?;
+    // SAFETY: socket takes no pointer.
+    let fd = value(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })?;
+    // SAFETY: the kernel just made it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// getpeername(2).
+pub fn peer_name(fd: BorrowedFd<'_>) -> Result<SocketAddress> {
+    // SAFETY: there is room for the address, and the length says how much.
+    SocketAddress::read(|address, len| done(unsafe { libc::getpeername(fd.as_raw_fd(), address, len) }))
+}
+
+/// getsockname(2).
+pub fn local_name(fd: BorrowedFd<'_>) -> Result<SocketAddress> {
+    // SAFETY: there is room for the address, and the length says how much.
+    SocketAddress::read(|address, len| done(unsafe { libc::getsockname(fd.as_raw_fd(), address, len) }))
+}
+
 /// getpeername(2) of an Internet socket.
 pub fn peer_address(fd: BorrowedFd<'_>) -> Result<SocketAddr> {
-    let mut storage = sockaddr::unspecified();
-    let mut len = size_of_val(&storage) as libc::socklen_t;
-    // SAFETY: there is room for every address, and `len` says how much.
-    done(unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut len) })?;
-    sockaddr::from_storage(&storage).ok_or(Errno::EAFNOSUPPORT)
+    peer_name(fd)?.internet().ok_or(Errno::EAFNOSUPPORT)
 }
 
 /// getsockname(2) of an Internet socket.
 pub fn local_address(fd: BorrowedFd<'_>) -> Result<SocketAddr> {
-    let mut storage = sockaddr::unspecified();
-    let mut len = size_of_val(&storage) as libc::socklen_t;
-    // SAFETY: there is room for every address, and `len` says how much.
-    done(unsafe { libc::getsockname(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut len) })?;
-    sockaddr::from_storage(&storage).ok_or(Errno::EAFNOSUPPORT)
+    local_name(fd)?.internet().ok_or(Errno::EAFNOSUPPORT)
 }
 
 /// shutdown(2) of the sending side.

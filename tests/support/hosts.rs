@@ -165,6 +165,11 @@ impl Host {
         index
     }
 
+    /// The host's network namespace, as `ip link add ... netns` takes it.
+    pub fn netns(&self) -> i32 {
+        self.thread
+    }
+
     /// Gives an interface its addresses, "10.1.0.1/24" or with more words of `ip address add`.
     pub fn address(&self, interface: &str, addresses: &[&str]) {
         for address in addresses {

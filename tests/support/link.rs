@@ -29,6 +29,8 @@ const KINDS: [Kind; 6] = [
 /// One group's record of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// Where the report comes from.
+    pub from: String,
     pub kind: Kind,
     pub group: String,
     pub sources: Vec<String>,
@@ -71,8 +73,20 @@ impl Watch {
         });
     }
 
+    /// As [`Watch::sees`], in a report that comes from this address.
+    pub fn sees_from(&self, from: &str, kinds: &[Kind], group: &str) {
+        hosts::until(&format!("{kinds:?} {group} from {from} on the wire"), || {
+            self.waiting().iter().any(|record| record.says(kinds, group, None) && record.from == from)
+        });
+    }
+
+    /// Whether a report with such a record is among those that wait now.
+    pub fn has_seen(&self, kinds: &[Kind], group: &str, source: Option<&str>) -> bool {
+        self.waiting().iter().any(|record| record.says(kinds, group, source))
+    }
+
     /// The records of all reports that wait now.
-    fn waiting(&self) -> Vec<Record> {
+    pub fn waiting(&self) -> Vec<Record> {
         std::iter::from_fn(|| self.packet()).flat_map(|packet| records(&packet).unwrap_or_default()).collect()
     }
 
@@ -98,6 +112,7 @@ fn records(packet: &[u8]) -> Option<Vec<Record>> {
     if ![(4, 0x22), (16, 143)].contains(&(address_len, *message.first()?)) {
         return None;
     }
+    let from = ip(if address_len == 4 { packet.get(12..16)? } else { packet.get(8..24)? });
     let count = u16::from_be_bytes(message.get(6..8)?.try_into().unwrap());
     let mut rest = message.get(8..)?;
     let mut records = Vec::new();
@@ -106,7 +121,7 @@ fn records(packet: &[u8]) -> Option<Vec<Record>> {
         let source_count = usize::from(u16::from_be_bytes(rest.get(2..4)?.try_into().unwrap()));
         let end = 4 + (1 + source_count) * address_len;
         let mut addresses = rest.get(4..end)?.chunks(address_len).map(ip);
-        records.push(Record { kind, group: addresses.next()?, sources: addresses.collect() });
+        records.push(Record { from: from.clone(), kind, group: addresses.next()?, sources: addresses.collect() });
         rest = rest.get(end..)?;
     }
     Some(records)

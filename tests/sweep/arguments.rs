@@ -3,10 +3,13 @@
 //! A pointer and its length are one argument: a length is either true, or so large that it must be
 //! refused. To say 1 GiB of 64 KiB would be the caller's own fault, and such lies aren't told.
 
+use castio::ffi::multicast::manager_state::{castio_membership_event, castio_membership_state};
 use libc::{AF_INET, AF_INET6, AF_UNIX};
 use libc::{EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENODEV, ENOTSOCK, EOPNOTSUPP, EPROTOTYPE};
 
 use crate::datagrams;
+use crate::handles::Handle;
+use crate::memberships;
 use crate::memory::Guarded;
 use crate::support::declarations::{Function, Variable};
 use crate::values;
@@ -55,7 +58,7 @@ pub struct Argument {
 }
 
 /// Functions that take any descriptor; all others say ENOTSOCK to what is no socket.
-const NOT_ONLY_SOCKETS: [&str; 10] = [
+const NOT_ONLY_SOCKETS: [&str; 12] = [
     "castio_writev_all",
     "castio_readv_all",
     "castio_write_all",
@@ -66,7 +69,12 @@ const NOT_ONLY_SOCKETS: [&str; 10] = [
     "castio_readv_nowait",
     "castio_peek_available",
     "castio_peek_info",
+    "castio_inspect",
+    "castio_inspect_socket",
 ];
+
+/// Functions that tell what a descriptor is, one that is open for its path alone too.
+const INSPECTING: [&str; 2] = ["castio_inspect", "castio_inspect_socket"];
 
 /// Functions of which only a stream socket knows anything.
 const URGENT: [&str; 7] = [
@@ -103,6 +111,7 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("int", _) if name == "fd" => descriptors(called),
         ("int", _) if name == "timeout_ms" => vec![Choice::new("0", &[0]), Choice::new("1", &[1])],
         ("int" | "pid_t", _) => ints(name),
+        ("unsigned int", _) if name == "flags" => flags(),
         ("unsigned int", _) => indices(called),
         ("uint16_t", _) => [9, 0, 1, 255, 0xFFFF].map(|port| Choice::new(port.to_string(), &[port])).into(),
         ("uint64_t", _) if name == "token" => tokens(),
@@ -124,9 +133,23 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("struct castio_interface *", Some(("size_t", "capacity"))) => {
             values::room(size_of::<castio::ffi::interface::castio_interface>(), Some(size_of::<usize>()))
         }
+        ("struct castio_finding *", Some(("size_t", "capacity"))) => {
+            values::room(size_of::<castio::ffi::diagnose::castio_finding>(), Some(size_of::<usize>()))
+        }
         ("struct castio_peek_info *", _) => values::growing_struct(size_of::<castio::ffi::peek::castio_peek_info>()),
-        ("struct castio_sender *" | "struct castio_receiver *", _) => handles(called),
-        ("struct castio_sender **" | "struct castio_receiver **", _) => places(size_of::<usize>(), false),
+        ("struct castio_socket_info *", _) => {
+            values::growing_struct(size_of::<castio::ffi::inspect::castio_socket_info>())
+        }
+        ("struct castio_membership_event *", Some(("size_t", "capacity"))) => {
+            values::room(size_of::<castio_membership_event>(), Some(size_of::<usize>()))
+        }
+        ("struct castio_membership_state *", Some(("size_t", "capacity"))) => {
+            values::room(size_of::<castio_membership_state>(), Some(size_of::<usize>()))
+        }
+        ("int *", Some(("size_t", "capacity"))) => values::room(4, None),
+        ("const struct castio_membership_options *", _) => memberships::options(),
+        (ctype, _) if ctype.ends_with("**") && Handle::of(ctype).is_some() => places(size_of::<usize>(), false),
+        (ctype, _) if Handle::of(ctype).is_some() => handles(called),
         ("const struct castio_datagram *", Some(("size_t", "count"))) => datagrams::datagrams(),
         ("struct castio_datagram_view *", Some(("size_t", "capacity"))) => datagrams::views(),
         ("const struct castio_sender_options *", _) => datagrams::sender_options(),
@@ -153,6 +176,7 @@ fn descriptors(function: &str) -> Vec<Choice> {
     assert_eq!(animals[0].label, good);
     let errno = |animal: &zoo::Animal| match animal.sort {
         Sort::Closed => Some(EBADF),
+        Sort::PathOnly if !INSPECTING.contains(&function) => Some(EBADF),
         Sort::NoSocket if !NOT_ONLY_SOCKETS.contains(&function) => Some(ENOTSOCK),
         Sort::Stream if MESSAGES.contains(&function) => Some(EPROTOTYPE),
         Sort::Message if function == "castio_fdopen" => Some(EPROTOTYPE),
@@ -180,9 +204,17 @@ fn ints(name: &str) -> Vec<Choice> {
         .into()
 }
 
-/// Indices of interfaces. Leaving and asking by an index that is gone means: not joined there.
+/// CASTIO_DIAGNOSE_*.
+fn flags() -> Vec<Choice> {
+    let choice = |flags: u32| Choice::new(flags.to_string(), &[flags as usize]).mistake_if(flags > 3, EINVAL);
+    [0, 1, 2, 3, 4, 7, 0x8000_0000, u32::MAX].map(choice).into()
+}
+
+/// Indices of interfaces. Leaving and asking by an index that is gone means: not joined there; a wish can
+/// wait for one, and a diagnosis has a finding for it.
 fn indices(function: &str) -> Vec<Choice> {
-    let must_exist = !function.contains("leave_group") && !function.contains("get_source_filter");
+    let may_be_gone = ["leave_group", "get_source_filter", "membership", "diagnose"];
+    let must_exist = !may_be_gone.iter().any(|word| function.contains(word));
     let unknown = [4711, 0x7FFF_FFFF, 0xFFFF_FFFF].map(|index: u32| (index, must_exist));
     let mut all = vec![(values::good_index(), false), (1, false), (0, false)];
     all.extend(unknown);

@@ -18,10 +18,10 @@ const HERE: &str = "127.0.0.1";
 
 /// A struct as bytes: its size, and some members at their offsets; all else is zero.
 #[derive(Clone)]
-struct Image(Vec<u8>);
+pub struct Image(pub Vec<u8>);
 
 impl Image {
-    fn of<T>() -> Image {
+    pub fn of<T>() -> Image {
         Image(vec![0; size_of::<T>()]).word(0, size_of::<T>())
     }
 
@@ -30,12 +30,12 @@ impl Image {
         self
     }
 
-    fn word(self, offset: usize, value: usize) -> Image {
+    pub fn word(self, offset: usize, value: usize) -> Image {
         self.put(offset, &value.to_ne_bytes())
     }
 
     /// An int, an unsigned int or a socklen_t.
-    fn int(self, offset: usize, value: i32) -> Image {
+    pub fn int(self, offset: usize, value: i32) -> Image {
         self.put(offset, &value.to_ne_bytes())
     }
 
@@ -44,7 +44,7 @@ impl Image {
     }
 
     /// As it stands in an array of a later version.
-    fn grown(mut self, size: usize) -> Image {
+    pub fn grown(mut self, size: usize) -> Image {
         self.0.resize(size, 0xFF);
         self.word(0, size)
     }

@@ -1,15 +1,18 @@
 //! The library's handles: what a function takes, and what one makes.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+use crate::memberships::Prepare;
 use crate::support::descriptors::{self, Kind, Pair, check};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Handle {
     Sender,
     Receiver,
+    Membership,
 }
 
 impl Handle {
@@ -18,6 +21,7 @@ impl Handle {
         match ctype.trim_end_matches([' ', '*']) {
             "struct castio_sender" => Some(Handle::Sender),
             "struct castio_receiver" => Some(Handle::Receiver),
+            "struct castio_membership" => Some(Handle::Membership),
             _ => None,
         }
     }
@@ -33,15 +37,18 @@ pub struct Maker {
     open: Open,
     close: Close,
     /// The one that all calls are given, but those that close it.
-    lasting: usize,
+    lasting: Cell<usize>,
+    /// What a handle needs before it is used.
+    prepare: Option<Prepare>,
 }
 
 impl Maker {
-    /// `symbol` gives the address of a function of the library.
-    pub fn new(handle: Handle, symbol: impl Fn(&str) -> *mut c_void) -> Maker {
+    /// For calls of `function`; `symbol` gives the address of a function of the library.
+    pub fn new(handle: Handle, function: &str, symbol: impl Fn(&str) -> *mut c_void) -> Maker {
         let name = match handle {
             Handle::Sender => "sender",
             Handle::Receiver => "receiver",
+            Handle::Membership => "membership",
         };
         // SAFETY: the header says what they are.
         let (open, close) = unsafe {
@@ -50,8 +57,10 @@ impl Maker {
                 std::mem::transmute::<*mut c_void, Close>(symbol(&format!("castio_{name}_close"))),
             )
         };
-        let mut maker = Maker { handle, pair: descriptors::pair(Kind::Udp4), open, close, lasting: 0 };
-        maker.lasting = maker.make();
+        let prepare = (handle == Handle::Membership).then(|| Prepare::new(function, symbol));
+        let (pair, lasting) = (descriptors::pair(Kind::Udp4), Cell::new(0));
+        let maker = Maker { handle, pair, open, close, lasting, prepare };
+        maker.lasting.set(maker.make());
         maker
     }
 
@@ -59,11 +68,14 @@ impl Maker {
     pub fn make(&self) -> usize {
         let socket = match self.handle {
             Handle::Sender => &self.pair.writer,
-            Handle::Receiver => &self.pair.reader,
+            Handle::Receiver | Handle::Membership => &self.pair.reader,
         };
         let mut made = 0;
         // SAFETY: NULL asks for the default, and there is a place for the handle.
         check(unsafe { (self.open)(socket.as_raw_fd(), ptr::null(), &raw mut made) });
+        if let Some(prepare) = &self.prepare {
+            prepare.prepare(made);
+        }
         made
     }
 
@@ -75,15 +87,19 @@ impl Maker {
 
     /// The one that lasts, with something to receive.
     pub fn lasting(&self) -> usize {
-        if self.handle == Handle::Receiver && descriptors::is_empty(&self.pair.reader) {
+        if self.prepare.as_ref().is_some_and(Prepare::is_for_one_call) {
+            self.unmake(self.lasting.replace(0));
+            self.lasting.set(self.make());
+        }
+        if self.handle != Handle::Sender && descriptors::is_empty(&self.pair.reader) {
             (0..3).for_each(|_| descriptors::put(&self.pair.writer, &[b'd'; 20]));
         }
-        self.lasting
+        self.lasting.get()
     }
 }
 
 impl Drop for Maker {
     fn drop(&mut self) {
-        self.unmake(self.lasting);
+        self.unmake(self.lasting.get());
     }
 }

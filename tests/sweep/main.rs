@@ -5,6 +5,7 @@
 mod arguments;
 mod datagrams;
 mod handles;
+mod memberships;
 mod memory;
 mod subject;
 #[path = "../support/mod.rs"]

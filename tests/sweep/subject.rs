@@ -21,7 +21,7 @@ const TAKES_OVER: &str = "castio_fdopen";
 /// Every parameter of the library is an integer or a pointer, and on Linux each of these takes one
 /// register or one place on the stack (a uint64_t too, where words have 64 bits); what is too much the
 /// callee doesn't look at.
-type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> usize;
+type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize) -> usize;
 
 type Name = unsafe extern "C" fn(c_int) -> *const c_char;
 
@@ -65,7 +65,7 @@ impl Subject {
             )
         };
         let handle = function.parameters.iter().find_map(|parameter| Handle::of(&parameter.ctype));
-        let maker = handle.map(|handle| Maker::new(handle, symbol));
+        let maker = handle.map(|handle| Maker::new(handle, name, symbol));
         Subject { function, arguments, address, error_name, maker, record: map(record) }
     }
 
@@ -153,10 +153,11 @@ impl Subject {
         let shown = format!("{}({})", self.function.name, self.shown(pick));
         self.write_record(&shown);
         self.picked(pick).flat_map(|choice| &choice.memory).for_each(|memory| memory.restore());
+        let lowest_before = lowest_free();
         let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| self.words(choice)).collect();
         assert_eq!(words.len(), self.function.parameters.len());
-        assert!(words.len() <= 8, "{shown}: more parameters than `Any` has");
-        words.resize(8, 0);
+        assert!(words.len() <= 9, "{shown}: more parameters than `Any` has");
+        words.resize(9, 0);
         let given = words[0] as i32;
         let takes_descriptor = self.function.parameters.first().is_some_and(|parameter| parameter.name == "fd");
         let is_taken_over = takes_descriptor && self.function.name == TAKES_OVER && given >= 0;
@@ -168,12 +169,18 @@ impl Subject {
         let fd = words[0] as i32;
         // A copy took the lowest number, which must be free again when all is done.
         let is_copy = is_taken_over && fd != given;
-        let (flags, lowest) = (status_flags(fd), if is_copy { fd } else { lowest_free() });
+        let lowest = match is_copy {
+            true => fd,
+            // A handle of its own may have had descriptors.
+            false if self.function.name.ends_with("_close") => lowest_before,
+            false => lowest_free(),
+        };
+        let flags = status_flags(fd);
         // SAFETY: errno is this thread's own; the arguments are what the header allows.
         let (raw, errno) = unsafe {
             *libc::__errno_location() = 0;
-            let [a, b, c, d, e, f, g, h] = words[..] else { unreachable!() };
-            ((self.address)(a, b, c, d, e, f, g, h), *libc::__errno_location())
+            let [a, b, c, d, e, f, g, h, i] = words[..] else { unreachable!() };
+            ((self.address)(a, b, c, d, e, f, g, h, i), *libc::__errno_location())
         };
         let result = self.checked_result(raw, errno, &shown);
         if takes_descriptor {

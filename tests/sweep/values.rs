@@ -108,12 +108,13 @@ fn text(text: &[u8]) -> Choice {
     memory(&format!("{shown:?}"), &[text, b"\0"].concat(), true, &[])
 }
 
-fn good_text(name: &str) -> &'static str {
+pub fn good_text(name: &str) -> &'static str {
     match name {
         "group" => "239.1.2.3",
         "source" => "10.1.0.2",
-        "interface" => INTERFACE,
+        "interface" | "interfaces" => INTERFACE,
         "cidr" => "192.12.34.7/24",
+        "call" => "castio_leave_group",
         _ => panic!("no text is known for {name}"),
     }
 }
@@ -122,20 +123,26 @@ fn good_text(name: &str) -> &'static str {
 fn is_optional(function: &str, name: &str) -> bool {
     match name {
         "interface" => !["castio_broadcast_address", "castio_interface_index"].contains(&function),
-        "source" => function.starts_with("castio_open_receiver"),
+        "source" => ["castio_open_receiver", "castio_membership", "castio_diagnose"]
+            .iter()
+            .any(|room| function.starts_with(room)),
+        "call" | "interfaces" => true,
         _ => false,
     }
 }
 
 pub fn texts(function: &str, name: &str) -> Vec<Choice> {
-    let (no_address, no_interface) = (EINVAL, ENODEV);
-    let errno = if name == "interface" { no_interface } else { no_address };
+    // Interfaces that are wished for need not be there; but nothing can be called so.
+    let is_thinkable = |garbage: &[u8]| name == "interfaces" && garbage.is_ascii() && garbage.len() < 48;
+    let errno = if name == "interface" { ENODEV } else { EINVAL };
     let mut all = vec![text(good_text(name).as_bytes())];
     all.push(text(b"").mistake(EINVAL));
     all.push(Choice::new("NULL", &[0]).mistake_if(!is_optional(function, name), EFAULT));
     let long = vec![b'a'; LARGE - 1];
     for garbage in [b"%".as_slice(), b"\xFF\xFE\x80garbage\x01", b"/", b"nope", b" ", b"239.1.2", &long] {
-        all.push(text(garbage).mistake(errno));
+        // A diagnosis has a finding for it.
+        let is_found = name == "interface" && function.starts_with("castio_diagnose");
+        all.push(text(garbage).mistake_if(!is_found && !is_thinkable(garbage), errno));
     }
     let well_formed =
         ["239.1.2.3", "ff02::1", "ff02::1%lo", "ff15::7%eth0", "239.1.2.3%nope", "::ffff:239.1.2.3", "lo", "::1"];

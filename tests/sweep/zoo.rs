@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 
@@ -13,8 +13,9 @@ const CLOSED: RawFd = 900;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
-    /// Or as good as closed.
     Closed,
+    /// Open with O_PATH: for most of the kernel's calls it is as good as closed.
+    PathOnly,
     NoSocket,
     Stream,
     Message,
@@ -76,8 +77,7 @@ pub fn open() -> Vec<Animal> {
     let (event, epoll) = unsafe { (libc::eventfd(0, libc::EFD_CLOEXEC), libc::epoll_create1(libc::EPOLL_CLOEXEC)) };
     add("eventfd".into(), owned(event), Sort::NoSocket);
     add("epoll".into(), owned(epoll), Sort::NoSocket);
-    // For the kernel's calls it is as good as closed: EBADF.
-    all.push(Animal { label: "O_PATH".into(), fd: path.into_raw_fd(), sort: Sort::Closed });
+    add("O_PATH".into(), path.into(), Sort::PathOnly);
     all
 }
 

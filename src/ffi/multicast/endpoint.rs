@@ -24,7 +24,8 @@ use crate::multicast::endpoint;
 /// Errors:
 /// -EADDRINUSE: a socket that doesn't share it has the port.
 /// -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
-/// -EMFILE, -ENFILE: no descriptor left. Others as castio_join_group and castio_join_source.
+/// -EMFILE, -ENFILE: no descriptor left.
+/// Others as castio_join_group and castio_join_source except -EBADF, -ENOTSOCK, -EPROTO.
 ///
 /// Any thread. Since 0.1.0. See ip(7), udp(7).
 #[unsafe(no_mangle)]
@@ -85,6 +86,7 @@ pub unsafe extern "C" fn castio_open_receiver_addr(
 /// -ENODEV: there is no such interface; or NULL, and the group (ff01::, ff02::) means nothing
 ///   without one.
 /// -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host.
+/// -EAFNOSUPPORT: an IPv6 group, and this host has no IPv6.
 /// -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left.
 ///
 /// Any thread. Since 0.1.0. See ip(7), udp(7).
@@ -104,7 +106,8 @@ pub unsafe extern "C" fn castio_open_sender(
 /// - group, group_len: a struct sockaddr_in or sockaddr_in6 with the port.
 /// - ifindex: the interface's index; 0 is the kernel's choice.
 ///
-/// Returns, errors, threads as castio_open_sender. Since 0.1.0.
+/// Returns, errors, threads as castio_open_sender; -EINVAL also for a length that is too short, and
+/// -EAFNOSUPPORT for an address that is neither IPv4 nor IPv6. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_open_sender_addr(
     group: *const sockaddr,

@@ -5,6 +5,8 @@ pub mod membership;
 pub mod membership_addr;
 pub mod filter;
 pub mod endpoint;
+pub mod manager;
+pub mod manager_state;
 
 use std::ffi::{c_char, c_uint};
 

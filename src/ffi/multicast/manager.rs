@@ -1,0 +1,337 @@
+//! Multicast: memberships that are kept.
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::time::Duration;
+
+use libc::{sockaddr, socklen_t};
+
+use super::super::convert::{self, Place, descriptor};
+use super::super::guard::guard;
+use crate::address::Scoped;
+use crate::deadline::Deadline;
+use crate::error::{Errno, Result};
+use crate::multicast::manager::Manager;
+use crate::multicast::manager::selector::{self, Selector};
+use crate::multicast::manager::wish::Key;
+
+/// Keeps wishes for groups true on a socket: see castio_membership_open().
+pub struct castio_membership(pub(super) Manager<'static>);
+
+/// How memberships are kept: see castio_membership_open(). All zero but struct_size is the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct castio_membership_options {
+    /// sizeof(struct castio_membership_options).
+    pub struct_size: usize,
+    /// Every so many seconds everything that is joined is left and joined again, so that reports go out:
+    /// for a switch with IGMP or MLD snooping on a network where nobody queries, which forgets a group
+    /// after about 4 minutes. For the moment between (microseconds) a datagram may be missed; and where
+    /// another socket of this host holds a group too, the kernel reports nothing. 0: never.
+    pub reannounce_s: c_uint,
+    /// How many events are kept until castio_membership_events takes them; 0 for 16,384.
+    pub events: usize,
+}
+
+/// Makes a handle that joins groups on a socket and keeps them joined, whatever becomes of the
+/// interfaces: one that is deleted and made again, renamed, or gets its first address; one that comes
+/// later; one whose carrier returns, after which a switch knows nothing and the kernel doesn't tell it.
+/// Follows the kernel by rtnetlink; without a thread: call castio_membership_process when
+/// castio_membership_fd is readable or castio_membership_timeout_ms has passed, or let
+/// castio_membership_wait or castio_membership_receive do it.
+///
+/// Where a socket is full (net.ipv4.igmp_max_memberships, 20 groups; net.ipv4.igmp_max_msf, 10 sources;
+/// net.core.optmem_max) the handle makes further sockets, of the same kind and bound alike, so that
+/// 10,000 groups work; castio_membership_receive reads all of them. For that the socket's port must be
+/// shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
+///
+/// IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
+/// puts them back: else it would get what the other sockets joined, too.
+///
+/// - fd: a UDP or raw socket, which stays yours and must stay open as long as the handle.
+/// - options: its struct_size set, or NULL for the default.
+/// - out: written with the handle, for castio_membership_close.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EPROTO: a stream socket. -EAFNOSUPPORT: a socket without IP.
+/// -EINVAL: struct_size is too small. -EFAULT: out is NULL.
+/// -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
+/// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+///
+/// A handle is for one thread at a time, in the socket's network namespace. Since 0.1.0. See
+/// rtnetlink(7), ip(7), RFC 4541.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_open(
+    fd: c_int,
+    options: *const castio_membership_options,
+    out: *mut *mut castio_membership,
+) -> c_int {
+    // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
+    guard(|| unsafe {
+        let place = Place::new(out)?;
+        let mut chosen = castio_membership_options { struct_size: 0, reannounce_s: 0, events: 0 };
+        if !options.is_null() {
+            if convert::struct_size(options.cast()) < size_of::<castio_membership_options>() {
+                return Err(Errno::EINVAL);
+            }
+            chosen = *options;
+        }
+        let every = (chosen.reannounce_s > 0).then(|| Duration::from_secs(chosen.reannounce_s.into()));
+        let manager = Manager::open(descriptor(fd)?, every, chosen.events)?;
+        place.put(Box::into_raw(Box::new(castio_membership(manager))));
+        Ok(())
+    })
+}
+
+/// Leaves everything that the handle joined and nothing else, closes the sockets that it made, and frees
+/// it. Your socket stays open, its options as they were. NULL is fine.
+///
+/// Never fails. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_close(membership: *mut castio_membership) {
+    guard(|| {
+        if !membership.is_null() {
+            // SAFETY: made by castio_membership_open, and the header asks to close it once.
+            drop(unsafe { Box::from_raw(membership) });
+        }
+        Ok(())
+    });
+}
+
+/// Wishes for a group, or for one source of it, on some interfaces: joins it on those that there are,
+/// now, and on others when they come. Many wishes may stand at once, each by a call of its own.
+///
+/// - membership: from castio_membership_open.
+/// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0" and interfaces NULL.
+/// - source: NULL for any source, or the one to receive from.
+/// - interfaces: a name "eth0"; a pattern with * and ?, "eth*"; an address "192.0.2.2", for the interface
+///   that has it; an index "3"; "*" for all that are up and capable of multicast. Each need not be there
+///   yet. NULL is the interface of the route to the group, as the routes change.
+///
+/// Returns on how many interfaces it is joined now. 0 isn't a failure: the wish stands and waits for an
+/// interface, or was refused, which castio_membership_events tells, and is tried again.
+///
+/// Errors, upon which nothing is wished:
+/// -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
+/// -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
+///   named twice.
+/// -ENODEV: interfaces is NULL, and the group (ff01::, ff02::) means nothing without one; or source names
+///   an interface that isn't there.
+/// -EAFNOSUPPORT: families that disagree. -EFAULT: membership or group is NULL.
+/// -EMFILE, -ENFILE: interfaces is NULL, and no descriptor is left to ask for the route. -ENOMEM, -ENOBUFS:
+///   likewise, and the kernel had no room to answer.
+///
+/// One thread at a time. Since 0.1.0. See castio_join_group, castio_join_source.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_add(
+    membership: *mut castio_membership,
+    group: *const c_char,
+    source: *const c_char,
+    interfaces: *const c_char,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and text that ends in a NUL.
+    guard(|| unsafe {
+        let manager = handle(membership)?;
+        let (key, selector) = wish(group, source, interfaces)?;
+        manager.add(key, selector)
+    })
+}
+
+/// castio_membership_add by socket address.
+///
+/// - group, group_len: a struct sockaddr_in or sockaddr_in6; its port doesn't count.
+/// - source, source_len: likewise, or NULL.
+/// - ifindex: the interface's index; 0 is the interface of the route to the group.
+///
+/// Returns, errors, threads as castio_membership_add. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_add_addr(
+    membership: *mut castio_membership,
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+    ifindex: c_uint,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and addresses of these lengths.
+    guard(|| unsafe {
+        let manager = handle(membership)?;
+        let (key, selector) = wish_addr(group, group_len, source, source_len, ifindex)?;
+        manager.add(key, selector)
+    })
+}
+
+/// Takes a wish back: leaves what it joined, unless another wish wants the same.
+///
+/// - membership: from castio_membership_open.
+/// - group, source, interfaces: the same as with castio_membership_add.
+///
+/// Returns 0. No event tells of it.
+///
+/// Errors:
+/// -EADDRNOTAVAIL: there is no such wish.
+/// -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_membership_add. -EFAULT: membership or group is NULL.
+///
+/// One thread at a time. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_remove(
+    membership: *mut castio_membership,
+    group: *const c_char,
+    source: *const c_char,
+    interfaces: *const c_char,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and text that ends in a NUL.
+    guard(|| unsafe {
+        let manager = handle(membership)?;
+        let (key, selector) = wish(group, source, interfaces)?;
+        manager.remove(key, &selector)
+    })
+}
+
+/// castio_membership_remove by socket address.
+///
+/// - group, group_len, source, source_len, ifindex: the same as with castio_membership_add_addr.
+///
+/// Returns, errors, threads as castio_membership_remove. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_remove_addr(
+    membership: *mut castio_membership,
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+    ifindex: c_uint,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and addresses of these lengths.
+    guard(|| unsafe {
+        let manager = handle(membership)?;
+        let (key, selector) = wish_addr(group, group_len, source, source_len, ifindex)?;
+        manager.remove(key, &selector)
+    })
+}
+
+/// The descriptor to poll() for POLLIN: call castio_membership_process when it is readable. It belongs
+/// to the handle: don't read from it, don't close it.
+///
+/// - membership: from castio_membership_open.
+///
+/// Returns the descriptor.
+///
+/// Errors:
+/// -EFAULT: membership is NULL.
+///
+/// Since 0.1.0. See poll(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_fd(membership: *mut castio_membership) -> c_int {
+    // SAFETY: the header asks for a handle.
+    guard(|| unsafe { Ok(handle(membership)?.watch_fd()) })
+}
+
+/// When to call castio_membership_process although the descriptor isn't readable: for the next
+/// re-announcement, or to try again what was refused. Made for poll().
+///
+/// - membership: from castio_membership_open.
+/// - timeout_ms: written with the time in milliseconds, -1 if there is nothing to do until the
+///   descriptor is readable.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EFAULT: membership or timeout_ms is NULL.
+///
+/// One thread at a time. Since 0.1.0. See poll(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_timeout_ms(
+    membership: *mut castio_membership,
+    timeout_ms: *mut c_int,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and a place.
+    guard(|| unsafe {
+        let (manager, place) = (handle(membership)?, Place::new(timeout_ms)?);
+        place.put(manager.timer().map_or(-1, |at| Deadline::At(at).remaining_ms()));
+        Result::Ok(())
+    })
+}
+
+/// Does what there is to do, without waiting: reads what the kernel tells of interfaces, joins and leaves
+/// accordingly, and does what is due by time. Harmless when there is nothing to do.
+///
+/// - membership: from castio_membership_open.
+///
+/// Returns how many events wait for castio_membership_events.
+///
+/// Errors:
+/// -EFAULT: membership is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room to tell what
+///   there is; the next call tries again.
+///
+/// One thread at a time. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_process(membership: *mut castio_membership) -> c_int {
+    // SAFETY: the header asks for a handle.
+    guard(|| unsafe {
+        let manager = handle(membership)?;
+        manager.process()?;
+        Ok(i32::try_from(manager.events().len()).unwrap_or(i32::MAX))
+    })
+}
+
+/// castio_membership_process again and again, until there is an event.
+///
+/// - membership: from castio_membership_open.
+/// - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+///
+/// Returns how many events wait for castio_membership_events.
+///
+/// Errors:
+/// -EAGAIN: timeout_ms is 0 and there is no event. -ETIMEDOUT: the time has passed.
+/// Others as castio_membership_process.
+///
+/// One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_membership_wait(membership: *mut castio_membership, timeout_ms: c_int) -> c_int {
+    // SAFETY: the header asks for a handle.
+    guard(|| unsafe {
+        let manager = handle(membership)?;
+        manager.wait(Deadline::from_timeout_ms(timeout_ms))?;
+        Ok(i32::try_from(manager.events().len()).unwrap_or(i32::MAX))
+    })
+}
+
+/// # Safety
+/// NULL, or a handle that nobody else uses meanwhile.
+pub(super) unsafe fn handle<'call>(membership: *mut castio_membership) -> Result<&'call mut Manager<'static>> {
+    // SAFETY: promised by the caller.
+    unsafe { membership.as_mut() }.map(|membership| &mut membership.0).ok_or(Errno::EFAULT)
+}
+
+/// # Safety
+/// Each is NULL or ends in a NUL.
+unsafe fn wish(group: *const c_char, source: *const c_char, interfaces: *const c_char) -> Result<(Key, Selector)> {
+    // SAFETY: promised by the caller.
+    let (group, source, interfaces) =
+        unsafe { (convert::text(group)?, convert::optional_text(source), convert::optional_text(interfaces)) };
+    let (group, selector) = selector::of_text(group, interfaces)?;
+    let source = source.map(Scoped::parse).transpose()?.map(|source| source.ip);
+    Ok((Key { group, source }, selector))
+}
+
+/// # Safety
+/// Each address can be read for its length, or is NULL.
+unsafe fn wish_addr(
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+    ifindex: c_uint,
+) -> Result<(Key, Selector)> {
+    // SAFETY: promised by the caller.
+    let group = Scoped::from(unsafe { convert::address(group, group_len)? });
+    let (group, selector) = selector::of_index(group, ifindex)?;
+    let source = match source.is_null() {
+        true => None,
+        // SAFETY: promised by the caller.
+        false => Some(unsafe { convert::address(source, source_len)? }.ip().to_canonical()),
+    };
+    Ok((Key { group, source }, selector))
+}

@@ -1,0 +1,209 @@
+//! What the kernel tells of interfaces, and what follows from it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::Manager;
+use super::links::{Link, Links};
+use super::selector::Selector;
+use super::wish::Key;
+use crate::error::{Errno, Result};
+use crate::sys::netlink::{Change, Netlink};
+
+impl Manager<'_> {
+    /// Reads everything that waits.
+    pub(super) fn follow(&mut self) -> Result<()> {
+        let mut changes = Vec::new();
+        loop {
+            match self.netlink.changes(|change| changes.push(change)) {
+                Ok(()) => changes.drain(..).for_each(|change| self.apply(change)),
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => self.lost_track = true,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.lost_track {
+            self.look_at_everything()?;
+        }
+        if self.routes_changed {
+            self.follow_routes()?;
+            self.routes_changed = false;
+        }
+        Ok(())
+    }
+
+    /// All there is, at the beginning and after changes were lost. What was joined is joined anew: an
+    /// interface may have gone and come back with the same index.
+    pub(super) fn look_at_everything(&mut self) -> Result<()> {
+        self.lost_track = true;
+        let mut found = Vec::new();
+        Netlink::connect()?.everything(|change| found.push(change))?;
+        self.lost_track = false;
+        let mut there = Links::new();
+        for change in &found {
+            record(&mut there, change);
+        }
+        for (index, link) in std::mem::take(&mut self.links) {
+            match there.get(&index) {
+                None => {
+                    self.links.insert(index, link);
+                    self.apply(Change::LinkGone { index });
+                }
+                Some(now) => {
+                    let carrier_changes = now.carrier_changes.wrapping_sub(1);
+                    let addresses = link.addresses.iter().filter(|ip| now.addresses.contains(ip)).copied().collect();
+                    self.links.insert(index, Link { carrier_changes, addresses, ..link });
+                }
+            }
+        }
+        found.into_iter().for_each(|change| self.apply(change));
+        Ok(())
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.routes_changed = true;
+        match change {
+            Change::Route => {}
+            Change::Link { index, .. } => {
+                let before = self.links.get(&index).map(|link| (link.is_live(), link.carrier_changes));
+                record(&mut self.links, &change);
+                self.link_changed(index, before);
+            }
+            Change::LinkGone { index } => self.link_gone(index),
+            Change::Address { index, ip } => {
+                let had_ipv4 = self.links.get(&index).is_some_and(Link::has_ipv4);
+                record(&mut self.links, &change);
+                self.reselect(index);
+                // Until now its reports came from 0.0.0.0, which a router may ignore.
+                if ip.is_ipv4() && !had_ipv4 {
+                    self.announce_on(index, |key| key.group.is_ipv4(), true);
+                }
+                self.try_refused_on(index);
+            }
+            Change::AddressGone { index, ip } => {
+                if let Some(link) = self.links.get_mut(&index) {
+                    link.addresses.retain(|other| *other != ip);
+                    self.reselect(index);
+                }
+            }
+        }
+    }
+
+    fn link_changed(&mut self, index: u32, before: Option<(bool, u32)>) {
+        let Some(link) = self.links.get(&index) else { return };
+        let (is_live, carrier_changes) = (link.is_live(), link.carrier_changes);
+        if let Some((was_live, changes_before)) = before {
+            match (was_live, is_live) {
+                (true, false) => self.goes_down(index),
+                // It may have come and gone more often than was told.
+                (_, true) if carrier_changes != changes_before => self.announce_on(index, |_| true, true),
+                (false, true) => self.comes_up(index),
+                _ => {}
+            }
+        }
+        self.reselect(index);
+        self.try_refused_on(index);
+    }
+
+    fn link_gone(&mut self, index: u32) {
+        for number in 0..self.wishes.len() {
+            let Some(wishes) = self.wishes.get_mut(number) else { break };
+            let mut keys: Vec<Key> = Vec::new();
+            if wishes.on.remove(&index) {
+                keys.extend(&wishes.keys);
+            }
+            keys.extend(wishes.routes.iter().filter(|(_, at)| **at == index).map(|(key, _)| *key));
+            wishes.routes.retain(|_, at| *at != index);
+            keys.into_iter().for_each(|key| self.unwant(index, key, Some(Errno::ENODEV)));
+        }
+        self.links.remove(&index);
+    }
+
+    /// Which wishes mean this interface, as it is now.
+    fn reselect(&mut self, index: u32) {
+        let Some(link) = self.links.get(&index).cloned() else { return };
+        for number in 0..self.wishes.len() {
+            let Some(wishes) = self.wishes.get_mut(number) else { break };
+            let was_meant = wishes.on.contains(&index);
+            let is_meant = wishes.selector.matches(index, &link, was_meant);
+            if is_meant == was_meant {
+                continue;
+            }
+            let keys: Vec<Key> = wishes.keys.iter().copied().collect();
+            if is_meant {
+                wishes.on.insert(index);
+                let again = !wishes.seen.insert(link.padded_name);
+                keys.into_iter().for_each(|key| self.want(index, key, again));
+            } else {
+                wishes.on.remove(&index);
+                let why = match wishes.selector {
+                    Selector::Address(_) => Errno::EADDRNOTAVAIL,
+                    _ => Errno::ENODEV,
+                };
+                keys.into_iter().for_each(|key| self.unwant(index, key, Some(why)));
+            }
+        }
+    }
+
+    fn follow_routes(&mut self) -> Result<()> {
+        let Some(number) = self.wishes.iter().position(|wishes| wishes.selector == Selector::Route) else {
+            return Ok(());
+        };
+        let keys: BTreeSet<Key> = self.wishes.get(number).map(|wishes| wishes.keys.clone()).unwrap_or_default();
+        for key in keys {
+            let route = self.route_to(key.group)?;
+            self.follow_route(number, key, route, false);
+        }
+        Ok(())
+    }
+
+    /// Joins where the route to a group leads now, and leaves where it led before.
+    pub(super) fn follow_route(&mut self, number: usize, key: Key, now: Option<u32>, is_new: bool) {
+        let Some(wishes) = self.wishes.get_mut(number) else { return };
+        let before = wishes.routes.get(&key).copied();
+        if now == before {
+            return;
+        }
+        let name = now.and_then(|now| self.links.get(&now)).map(|link| link.padded_name);
+        let again = name.is_some_and(|name| !wishes.seen.insert(name)) && !is_new;
+        match now {
+            Some(interface) => wishes.routes.insert(key, interface),
+            None => wishes.routes.remove(&key),
+        };
+        if let Some(before) = before {
+            self.unwant(before, key, Some(Errno::ENETUNREACH));
+        }
+        if let Some(now) = now {
+            self.want(now, key, again);
+        }
+    }
+
+    /// The interface that the route to a group leads to, if there is a route.
+    pub(super) fn route_to(&mut self, group: IpAddr) -> Result<Option<u32>> {
+        let requests = match &mut self.requests {
+            Some(requests) => requests,
+            none => none.insert(Netlink::connect()?),
+        };
+        match requests.route(group, None, 0) {
+            Ok(route) => Ok(Some(route.interface).filter(|index| self.links.contains_key(index))),
+            Err(error @ (Errno::ENOBUFS | Errno::ENOMEM)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn record(links: &mut Links, change: &Change) {
+    match *change {
+        Change::Link { index, name, flags, carrier_changes } => {
+            let addresses = links.remove(&index).map(|link| link.addresses).unwrap_or_default();
+            links.insert(index, Link { padded_name: name, flags, carrier_changes, addresses });
+        }
+        Change::Address { index, ip } => {
+            if let Some(link) = links.get_mut(&index).filter(|link| !link.addresses.contains(&ip)) {
+                link.addresses.push(ip);
+            }
+        }
+        _ => {}
+    }
+}

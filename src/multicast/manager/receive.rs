@@ -1,0 +1,159 @@
+//! What arrives on all the sockets, by one call.
+
+use std::os::fd::AsRawFd;
+
+use super::Manager;
+use super::sockets::{OWN, Sockets};
+use crate::datagram::receive::{Details, Reader, View};
+use crate::deadline::Deadline;
+use crate::error::{Errno, Result};
+use crate::sys::epoll::Readable;
+use crate::sys::option;
+
+const SLOTS: usize = 64;
+const SLOT_SIZE: usize = 65_536;
+
+/// The number of the kernel's news among the sockets.
+const NEWS: u64 = u64::MAX;
+
+/// Slots that are filled from many sockets.
+pub(super) struct Inbox {
+    reader: Reader,
+    readable: Readable,
+    watched: Vec<Watched>,
+    /// Which socket the slots are from: up to which slot, and its number.
+    runs: Vec<(usize, usize)>,
+    /// Told by a socket after others had filled slots: for the next call.
+    error: Option<Errno>,
+}
+
+struct Watched {
+    details: Details,
+    /// Its count of drops, as last told.
+    drops: u32,
+}
+
+impl Inbox {
+    fn open() -> Result<Inbox> {
+        let (reader, readable) = (Reader::new(SLOTS, SLOT_SIZE)?, Readable::new(SLOTS)?);
+        let runs = Vec::with_capacity(SLOTS);
+        Ok(Inbox { reader, readable, watched: Vec::new(), runs, error: None })
+    }
+
+    /// Those that were made since.
+    fn watch(&mut self, sockets: &Sockets<'_>) -> Result<()> {
+        while self.watched.len() < sockets.count() {
+            let number = self.watched.len();
+            let Some(fd) = sockets.get(number) else { break };
+            self.readable.add(fd, number as u64)?;
+            let drops = option::drops(fd).unwrap_or(0);
+            self.watched.push(Watched { details: Details::switch_on(fd, false, true), drops });
+        }
+        Ok(())
+    }
+
+    /// Fills the slots with what there is; whether there is news of the kernel.
+    fn fill(&mut self, sockets: &Sockets<'_>) -> Result<bool> {
+        self.reader.clear();
+        self.runs.clear();
+        let mut is_news = false;
+        for number in self.readable.take()? {
+            if number == NEWS {
+                is_news = true;
+                continue;
+            }
+            let number = number as usize;
+            let Some(fd) = sockets.get(number).filter(|_| self.reader.has_room()) else { continue };
+            match self.reader.fill(fd) {
+                Ok(()) => self.runs.push((self.reader.filled(), number)),
+                Err(Errno::EAGAIN) => {}
+                Err(error) => self.error = Some(error),
+            }
+        }
+        Ok(is_news)
+    }
+
+    fn next_view(&mut self) -> Option<View<'_>> {
+        let position = self.reader.position();
+        let number = self.runs.iter().find(|(end, _)| position < *end).map_or(OWN, |(_, number)| *number);
+        self.reader.next_view(&mut self.watched.get_mut(number)?.drops)
+    }
+
+    /// The caller's socket gets its options back; the others go.
+    pub fn close(&self, sockets: &Sockets<'_>) {
+        if let (Some(own), Some(fd)) = (self.watched.get(OWN), sockets.get(OWN)) {
+            own.details.switch_off(fd);
+        }
+    }
+}
+
+impl Manager<'_> {
+    fn inbox(&mut self) -> Result<&mut Inbox> {
+        let inbox = match &mut self.inbox {
+            Some(inbox) => inbox,
+            none => {
+                let inbox = Inbox::open()?;
+                inbox.readable.add(self.netlink.fd(), NEWS)?;
+                none.insert(inbox)
+            }
+        };
+        inbox.watch(&self.sockets)?;
+        Ok(inbox)
+    }
+
+    /// After sockets may have been made. An error comes again, and is told, when something is received.
+    pub(super) fn watch_sockets(&mut self) {
+        if let Some(inbox) = &mut self.inbox {
+            let _ = inbox.watch(&self.sockets);
+        }
+    }
+
+    /// To wait on: readable when a datagram waits, or news of the kernel.
+    pub fn receive_fd(&mut self) -> Result<i32> {
+        Ok(self.inbox()?.readable.fd().as_raw_fd())
+    }
+
+    /// Waits until there is something on any socket, keeping the wishes true meanwhile, then calls `each`
+    /// for at most `limit` datagrams; how many. Their memory stays as it is until the next call.
+    pub fn receive(&mut self, limit: usize, mut deadline: Deadline, mut each: impl FnMut(View<'_>)) -> Result<usize> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        self.fill(&mut deadline)?;
+        let Some(inbox) = &mut self.inbox else { return Ok(0) };
+        let mut count = 0;
+        while count < limit {
+            let Some(view) = inbox.next_view() else { break };
+            each(view);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn fill(&mut self, deadline: &mut Deadline) -> Result<()> {
+        self.inbox()?;
+        loop {
+            let timer = self.timer();
+            let Some(inbox) = &mut self.inbox else { return Err(Errno::ENOMEM) };
+            if inbox.reader.has_more() {
+                return Ok(());
+            }
+            if let Some(error) = inbox.error.take() {
+                return Err(error);
+            }
+            let is_news = inbox.fill(&self.sockets)?;
+            let (is_filled, is_error) = (inbox.reader.has_more(), inbox.error.is_some());
+            if is_news || timer.is_some_and(|at| at <= std::time::Instant::now()) {
+                self.process()?;
+            }
+            if !is_filled && !is_error {
+                self.pause_for_any(deadline)?;
+            }
+        }
+    }
+
+    fn pause_for_any(&mut self, deadline: &mut Deadline) -> Result<()> {
+        let Some(inbox) = &self.inbox else { return Ok(()) };
+        self.pause(inbox.readable.fd(), deadline)
+    }
+}

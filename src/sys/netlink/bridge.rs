@@ -1,0 +1,76 @@
+//! Bridges, and the interfaces that are their ports: RTM_GETLINK.
+
+use super::{LINK_BYTES, Message, Netlink, nested, u32_at};
+use crate::error::{Errno, Result};
+
+// <linux/if_link.h>
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_BR_MCAST_QUERIER: u16 = 25;
+/// Since Linux 5.16.
+const IFLA_BR_MCAST_QUERIER_STATE: u16 = 47;
+/// Since Linux 6.7, and always there.
+const IFLA_BR_FDB_N_LEARNED: u16 = 48;
+// <linux/if_bridge.h>
+const BRIDGE_QUERIER_IP_ADDRESS: u16 = 1;
+const BRIDGE_QUERIER_IPV6_ADDRESS: u16 = 5;
+
+/// What a bridge does with multicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// It listens to reports, and sends groups to where they were asked for alone.
+    pub is_snooping: bool,
+    /// It asks for reports itself.
+    pub is_querier: bool,
+    /// An IGMP querier has been heard. `None` on a kernel that doesn't tell.
+    pub heard_ipv4: Option<bool>,
+    /// An MLD querier has been heard. `None` on a kernel that doesn't tell.
+    pub heard_ipv6: Option<bool>,
+}
+
+/// An interface's place among others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The index of the interface that it belongs to (bridge, bond, VRF), 0 if none.
+    pub master: u32,
+    /// If it is a bridge.
+    pub bridge: Option<Bridge>,
+}
+
+impl Netlink {
+    /// Where an interface stands. `ENODEV` if there is none of that index.
+    pub fn place(&mut self, interface: u32) -> Result<Place> {
+        let mut body = vec![0; 4];
+        body.extend_from_slice(&interface.to_ne_bytes());
+        body.resize(LINK_BYTES, 0);
+        self.send(libc::RTM_GETLINK, libc::NLM_F_REQUEST as u16, &body)?;
+        let mut found = None;
+        self.answers(|message| found = Some(message.place()))?;
+        found.ok_or(Errno::ENODEV)
+    }
+}
+
+impl Message<'_> {
+    fn place(&self) -> Place {
+        let master = self.attribute(LINK_BYTES, libc::IFLA_MASTER).and_then(|bytes| u32_at(bytes, 0));
+        Place { master: master.unwrap_or(0), bridge: self.bridge() }
+    }
+
+    fn bridge(&self) -> Option<Bridge> {
+        let link = self.attribute(LINK_BYTES, libc::IFLA_LINKINFO)?;
+        if nested(link, libc::IFLA_INFO_KIND)? != b"bridge\0" {
+            return None;
+        }
+        let data = nested(link, libc::IFLA_INFO_DATA)?;
+        let is_on = |kind| nested(data, kind).and_then(|bytes| bytes.first()).is_some_and(|value| *value != 0);
+        // Left out when there is nothing to tell, and by kernels that know no such thing.
+        let heard = nested(data, IFLA_BR_MCAST_QUERIER_STATE);
+        let tells = heard.is_some() || nested(data, IFLA_BR_FDB_N_LEARNED).is_some();
+        let has = |kind| tells.then(|| heard.is_some_and(|state| nested(state, kind).is_some()));
+        Some(Bridge {
+            is_snooping: is_on(IFLA_BR_MCAST_SNOOPING),
+            is_querier: is_on(IFLA_BR_MCAST_QUERIER),
+            heard_ipv4: has(BRIDGE_QUERIER_IP_ADDRESS),
+            heard_ipv6: has(BRIDGE_QUERIER_IPV6_ADDRESS),
+        })
+    }
+}
