@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXIT_USAGE 2
@@ -44,6 +45,13 @@ static inline long number(const char *text, long least, long most)
         exit(EXIT_USAGE);
     }
     return value;
+}
+
+static inline uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 /* Stopping: SIGINT and SIGTERM are blocked but for where wait_readable() waits, so that none is

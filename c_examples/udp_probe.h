@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <time.h>
 
 #define PROBE_MAGIC 0x63447072u
 
@@ -43,13 +42,6 @@ static inline uint32_t checksum(const void *data, size_t len)
     word = 0;
     memcpy(&word, at, len);
     return sum + ntohl(word);
-}
-
-static inline uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec time;
-    clock_gettime(clock, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 /* Lets a signal in that waits to stop the program. */

@@ -17,7 +17,13 @@ use support::tools;
 
 #[test]
 fn every_example_has_a_test() {
-    let tests = [include_str!("examples.rs"), include_str!("datagram_examples.rs")].concat();
+    let tests = [
+        include_str!("examples.rs"),
+        include_str!("datagram_examples.rs"),
+        include_str!("membership_examples.rs"),
+        include_str!("doctor_examples.rs"),
+    ]
+    .concat();
     let names = programs::names("c_examples");
     assert!(!names.is_empty());
     for name in names {

@@ -1,0 +1,69 @@
+/* The report for programs: one object in one line. */
+#include "doctor.h"
+
+static void print_field(const char *key, const char *text)
+{
+    printf("\"%s\": ", key);
+    print_json_text(text);
+    printf(", ");
+}
+
+static void print_source(const struct settings *settings, const struct source *source)
+{
+    char host[HOST_LEN], interface[IF_NAMESIZE] = "";
+    if_indextoname(source->ifindex, interface);
+    putchar('{');
+    print_field("address", host_text(&source->address, host));
+    print_field("interface", interface);
+    print_field("ttl_remark", ttl_remark(settings, source));
+    printf("\"port\": %u, \"packets\": %" PRIu64 ", \"bytes\": %" PRIu64, port_of(&source->address), source->packets,
+           source->bytes);
+    if (source->least_ttl >= 0)
+        printf(", \"least_ttl\": %d, \"most_ttl\": %d}", source->least_ttl, source->most_ttl);
+    else
+        printf(", \"least_ttl\": null, \"most_ttl\": null}");
+}
+
+static void print_traffic(const struct settings *settings, const struct traffic *traffic)
+{
+    double seconds = traffic->seconds > 0 ? traffic->seconds : 1;
+    printf("\"seconds\": %.3f, \"packets\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"packets_per_second\": %.1f"
+           ", \"bits_per_second\": %.0f, \"dropped\": %" PRIu64 ", \"sources\": [",
+           traffic->seconds, traffic->packets, traffic->bytes, (double)traffic->packets / seconds,
+           (double)traffic->bytes * 8 / seconds, traffic->dropped);
+    for (int i = 0; i < traffic->source_count; i++) {
+        printf(i > 0 ? ", " : "");
+        print_source(settings, &traffic->sources[i]);
+    }
+    printf("], \"packets_of_other_sources\": %" PRIu64 ", ", traffic->unlisted);
+}
+
+static void print_finding(const struct castio_finding *finding)
+{
+    putchar('{');
+    print_field("code", castio_finding_name(finding->code));
+    print_field("severity", severity_name(finding->severity));
+    print_field("cause", finding->cause);
+    printf("\"cure\": ");
+    print_json_text(finding->cure);
+    putchar('}');
+}
+
+void print_json(const struct settings *settings, const struct traffic *traffic, const struct diagnosis *diagnosis)
+{
+    putchar('{');
+    print_field("role", settings->sender ? "sender" : "receiver");
+    print_field("group", settings->endpoint.group);
+    printf("\"port\": %u, ", settings->endpoint.port);
+    print_field("interface", settings->interface);
+    print_field("source", settings->source);
+    print_field("refused", diagnosis->refused ? castio_error_name(diagnosis->refused) : NULL);
+    if (!settings->sender)
+        print_traffic(settings, traffic);
+    printf("\"findings\": [");
+    for (int i = 0; i < diagnosis->count; i++) {
+        printf(i > 0 ? ", " : "");
+        print_finding(&diagnosis->findings[i]);
+    }
+    printf("], \"healthy\": %s}\n", is_healthy(settings, traffic, diagnosis) ? "true" : "false");
+}
