@@ -160,6 +160,129 @@ extern "C" {
 #define CASTIO_RECEIVER_NO_DETAILS 2
 
 /**
+ * castio_tunnel_open: a packet in an IP packet, protocol 4, or 41 for IPv6 inside (RFC 2003, RFC 2473).
+ * Takes CAP_NET_RAW.
+ */
+#define CASTIO_TUNNEL_IPIP 1
+
+/**
+ * castio_tunnel_open: in GRE, protocol 47 (RFC 2784, RFC 2890). Takes CAP_NET_RAW.
+ */
+#define CASTIO_TUNNEL_GRE 2
+
+/**
+ * castio_tunnel_open: in GRE in UDP, port 4754 (RFC 8086). Needs no privilege.
+ */
+#define CASTIO_TUNNEL_GRE_UDP 3
+
+/**
+ * castio_tunnel_open: in UDP, port 2268, with the two bytes before it that AMT has before its data
+ * (RFC 7450, section 5.1.6). Needs no privilege.
+ */
+#define CASTIO_TUNNEL_UDP 4
+
+/**
+ * castio_tunnel_options: `key` tells this GRE tunnel from others between the same ends.
+ */
+#define CASTIO_TUNNEL_KEY 1
+
+/**
+ * castio_tunnel_options: a GRE checksum goes with each packet, and must come with each.
+ */
+#define CASTIO_TUNNEL_CHECKSUM 2
+
+/**
+ * castio_tunnel_options: GRE packets are numbered; one that comes after a later one is dropped, and one
+ * without a number. When 32 come in order that is against the one before, the other end has begun anew.
+ */
+#define CASTIO_TUNNEL_SEQUENCE 4
+
+/**
+ * castio_tunnel_options: what is too large for the path goes in pieces (outer fragments), if the inner
+ * packet allows: IPv4 without DF, or IPv6 of no more than 1280 bytes. Otherwise, and for all others,
+ * too large is -EMSGSIZE.
+ */
+#define CASTIO_TUNNEL_FRAGMENT 8
+
+/**
+ * castio_tunnel_options: congestion marks (ECN) aren't copied to the outer header, for a far end that
+ * doesn't know what to do with them (RFC 6040, compatibility mode).
+ */
+#define CASTIO_TUNNEL_NO_ECN 16
+
+/**
+ * castio_bridge_options: what comes out of the tunnel leaves as this host's own datagrams, from a port of
+ * its own, also where the privilege to keep source and port is there.
+ */
+#define CASTIO_BRIDGE_OWN_DATAGRAMS 1
+
+/**
+ * castio_bridge_options: asks the hosts of the egress interface what they listen to, and passes their
+ * reports (IGMP, MLD) into the tunnel, for a bridge at the other end whose groups are NULL. Where another
+ * router asks already, it is left to that one. Takes CAP_NET_RAW.
+ */
+#define CASTIO_BRIDGE_ASK 2
+
+/**
+ * castio_amt_options: the relays given are asked for a relay first (Discovery), as anycast addresses
+ * always are; the one that they name is used.
+ */
+#define CASTIO_AMT_DISCOVER 1
+
+/**
+ * castio_amt_options: the relay is asked to show congestion marks on the outside of the tunnel (RFC
+ * 9601). One that doesn't know this costs a second more at first.
+ */
+#define CASTIO_AMT_ECN 2
+
+/**
+ * castio_amt_options: a relay that brings nothing within 4 seconds is left for the next one, if there is
+ * one (RFC 8777).
+ */
+#define CASTIO_AMT_LEAVE_SILENT 4
+
+/**
+ * castio_amt_info: no group is joined.
+ */
+#define CASTIO_AMT_IDLE 1
+
+/**
+ * castio_amt_info: asks for a relay (Discovery).
+ */
+#define CASTIO_AMT_DISCOVERING 2
+
+/**
+ * castio_amt_info: has asked the relay for a tunnel (Request), which hasn't answered yet.
+ */
+#define CASTIO_AMT_REQUESTING 3
+
+/**
+ * castio_amt_info: the relay has answered and was told the groups.
+ */
+#define CASTIO_AMT_ACTIVE 4
+
+/**
+ * castio_amt_info: no relay answers, or all are full. It goes on trying.
+ */
+#define CASTIO_AMT_FAILED 5
+
+/**
+ * castio_amt_relay_options: packets keep their TTL, and those that have come with a TTL of 1 are
+ * forwarded, which no router does. For sources on this host's own network that leave it at 1.
+ */
+#define CASTIO_AMT_RELAY_KEEP_TTL 1
+
+/**
+ * castio_subscription_info: native multicast is awaited or comes.
+ */
+#define CASTIO_SUBSCRIPTION_NATIVE 1
+
+/**
+ * castio_subscription_info: the tunnel is in use.
+ */
+#define CASTIO_SUBSCRIPTION_TUNNEL 2
+
+/**
  * castio_diagnose_multicast: why the group doesn't arrive. The default when flags is 0.
  */
 #define CASTIO_DIAGNOSE_RECEIVER 1
@@ -405,6 +528,21 @@ extern "C" {
 #define CASTIO_FINDING_PROC_UNCHECKED 43
 
 /**
+ * Receives multicast groups through a relay: see castio_amt_open().
+ */
+struct castio_amt;
+
+/**
+ * Serves gateways: see castio_amt_relay_open().
+ */
+struct castio_amt_relay;
+
+/**
+ * Carries multicast between an interface and a tunnel: see castio_bridge_open().
+ */
+struct castio_bridge;
+
+/**
  * Keeps wishes for groups true on a socket: see castio_membership_open().
  */
 struct castio_membership;
@@ -418,6 +556,16 @@ struct castio_receiver;
  * Sends datagrams in batches on one socket: see castio_sender_open().
  */
 struct castio_sender;
+
+/**
+ * Receives one group wherever it comes from: see castio_subscribe().
+ */
+struct castio_subscription;
+
+/**
+ * One end of a tunnel that carries whole IP packets: see castio_tunnel_open().
+ */
+struct castio_tunnel;
 
 /**
  * What waits on a descriptor: see castio_peek_info().
@@ -700,6 +848,724 @@ struct castio_receiver_options {
      * CASTIO_RECEIVER_*.
      */
     unsigned int flags;
+};
+
+/**
+ * What a tunnel is like: see castio_tunnel_open(). All zero but struct_size is the default.
+ */
+struct castio_tunnel_options {
+    /**
+     * sizeof(struct castio_tunnel_options).
+     */
+    size_t struct_size;
+    /**
+     * CASTIO_TUNNEL_KEY and others.
+     */
+    unsigned int flags;
+    /**
+     * The GRE key, with CASTIO_TUNNEL_KEY.
+     */
+    uint32_t key;
+    /**
+     * TTL or hop limit of the outer packets, 1 to 255; 0 for the system's, 64.
+     */
+    unsigned int ttl;
+    /**
+     * The largest inner packet in bytes; 0 for what fits.
+     */
+    size_t mtu;
+    /**
+     * How many packets (or coalesced runs of them) castio_tunnel_receive takes from the kernel at a
+     * time, 1 to 1024; 0 for 64.
+     */
+    size_t slots;
+};
+
+/**
+ * What fits into a tunnel and what went through it: see castio_tunnel_info().
+ */
+struct castio_tunnel_info {
+    /**
+     * sizeof(struct castio_tunnel_info); set before the call.
+     */
+    size_t struct_size;
+    /**
+     * The largest inner packet that castio_tunnel_send takes. With CASTIO_TUNNEL_FRAGMENT that is more
+     * than whole, for packets that may be cut.
+     */
+    size_t mtu;
+    /**
+     * The largest inner packet that goes in one piece.
+     */
+    size_t whole;
+    /**
+     * The largest payload of a UDP datagram inside that goes in one piece: behind an IPv4 header of 20
+     * bytes and UDP's.
+     */
+    size_t payload_v4;
+    /**
+     * Likewise behind an IPv6 header.
+     */
+    size_t payload_v6;
+    /**
+     * What the tunnel adds to each packet: the outer headers.
+     */
+    size_t overhead;
+    /**
+     * The largest outer packet, as far as the kernel knows the path now.
+     */
+    size_t path_mtu;
+    /**
+     * Inner packets sent.
+     */
+    uint64_t packets_out;
+    /**
+     * Their bytes.
+     */
+    uint64_t bytes_out;
+    /**
+     * Inner packets received.
+     */
+    uint64_t packets_in;
+    /**
+     * Their bytes.
+     */
+    uint64_t bytes_in;
+    /**
+     * Not sent, -EBADMSG: no packet.
+     */
+    uint64_t out_malformed;
+    /**
+     * Not sent, -EMSGSIZE: too big.
+     */
+    uint64_t out_too_big;
+    /**
+     * Not sent, -ELOOP: from the other end or to it.
+     */
+    uint64_t out_loop;
+    /**
+     * How often ICMP told that the other end isn't reached.
+     */
+    uint64_t unreachable;
+    /**
+     * Dropped: not from the other end.
+     */
+    uint64_t in_stranger;
+    /**
+     * Dropped: the tunnel's own header can't be.
+     */
+    uint64_t in_malformed;
+    /**
+     * Dropped: something other than an IP packet is inside.
+     */
+    uint64_t in_protocol;
+    /**
+     * Dropped: the GRE key of another tunnel.
+     */
+    uint64_t in_key;
+    /**
+     * Dropped: a GRE checksum that is wrong, or missing.
+     */
+    uint64_t in_checksum;
+    /**
+     * Dropped: after a later one, or without a number.
+     */
+    uint64_t in_sequence;
+    /**
+     * Dropped: the inner packet can't be.
+     */
+    uint64_t in_inner;
+    /**
+     * Dropped: marked for congestion, which its sender wouldn't understand (RFC 6040).
+     */
+    uint64_t in_congestion;
+    /**
+     * Dropped: the inner TTL is 0.
+     */
+    uint64_t in_ttl;
+    /**
+     * Dropped by the kernel: there was no more room in the socket.
+     */
+    uint64_t in_buffer;
+};
+
+/**
+ * What a bridge does: see castio_bridge_open(). All zero but struct_size, and an interface, is the
+ * least.
+ */
+struct castio_bridge_options {
+    /**
+     * sizeof(struct castio_bridge_options).
+     */
+    size_t struct_size;
+    /**
+     * The interface whose multicast goes into the tunnel: a name "eth0", one of its addresses, or its
+     * index. NULL: nothing goes in.
+     */
+    const char *ingress;
+    /**
+     * Which groups, joined as with castio_membership_add: a list "239.1.2.3 232.1.2.3@192.0.2.1 ff15::7" of
+     * groups, "group@source" for one source of a group, "239.1.2.3:5000" or "[ff15::7]:5000" for one port
+     * of it. "*": all that comes by (on a switch that snoops, that is what is joined otherwise). NULL:
+     * what the hosts behind the other end ask for; see CASTIO_BRIDGE_ASK.
+     */
+    const char *groups;
+    /**
+     * The interface that gets what comes out of the tunnel, likewise. NULL: nothing does.
+     */
+    const char *egress;
+    /**
+     * CASTIO_BRIDGE_*.
+     */
+    unsigned int flags;
+    /**
+     * The least TTL or hop limit, as a packet arrives, with which it goes on; 0 for 2, which is the least
+     * that leaves something for the next router.
+     */
+    unsigned int least_ttl;
+    /**
+     * The least scope of groups that go on, in IPv6's numbers: 3 for all but what stays on its link,
+     * 4 also without 239.255.0.0/16, 5 for site-local and more, 9 also without 239.0.0.0/8 (RFC 2365), 14
+     * for global ones. 0 for 3. 224.0.0.0/24, ff01:: and ff02:: never go on.
+     */
+    unsigned int least_scope;
+};
+
+/**
+ * What a bridge has carried: see castio_bridge_info().
+ */
+struct castio_bridge_info {
+    /**
+     * sizeof(struct castio_bridge_info); set before the call.
+     */
+    size_t struct_size;
+    /**
+     * 1 if what leaves has the source and port that it came with, else 0.
+     */
+    int keeps_source;
+    /**
+     * How many groups the other end asks for, where that counts.
+     */
+    unsigned int asked_groups;
+    /**
+     * Packets from the interface into the tunnel.
+     */
+    uint64_t packets_in;
+    /**
+     * Their bytes.
+     */
+    uint64_t bytes_in;
+    /**
+     * Packets out of the tunnel onto the interface.
+     */
+    uint64_t packets_out;
+    /**
+     * Their bytes.
+     */
+    uint64_t bytes_out;
+    /**
+     * Dropped: to no group.
+     */
+    uint64_t not_multicast;
+    /**
+     * Dropped: to a group that doesn't reach so far.
+     */
+    uint64_t scope;
+    /**
+     * Dropped: too little TTL. Senders leave it at 1 unless told otherwise: castio_set_ttl.
+     */
+    uint64_t ttl;
+    /**
+     * Dropped: had come round.
+     */
+    uint64_t back;
+    /**
+     * Not taken: of groups that aren't listed or asked for.
+     */
+    uint64_t unwanted;
+    /**
+     * Dropped: can't be.
+     */
+    uint64_t malformed;
+    /**
+     * Dropped: too big, and not to be fragmented.
+     */
+    uint64_t too_big;
+    /**
+     * Fragmented, to fit.
+     */
+    uint64_t cut;
+    /**
+     * Dropped: no whole UDP datagram, which alone can leave as one of this host's own.
+     */
+    uint64_t not_udp;
+    /**
+     * Dropped: a socket had no room.
+     */
+    uint64_t no_room;
+    /**
+     * Dropped: the kernel refused to send it.
+     */
+    uint64_t failed;
+    /**
+     * Dropped by the kernel, before it could be taken.
+     */
+    uint64_t buffer;
+    /**
+     * Reports passed on, or followed.
+     */
+    uint64_t reports;
+    /**
+     * Queries sent.
+     */
+    uint64_t queries;
+    /**
+     * Joins that were refused.
+     */
+    uint64_t refused_joins;
+};
+
+/**
+ * How a gateway works: see castio_amt_open(). All zero but struct_size is the default.
+ */
+struct castio_amt_options {
+    /**
+     * sizeof(struct castio_amt_options).
+     */
+    size_t struct_size;
+    /**
+     * The address to send from, "192.0.2.2", where relays of its family are concerned; NULL for the
+     * kernel's choice, which follows the routes as they change.
+     */
+    const char *local;
+    /**
+     * How many datagrams (or coalesced runs of them) one call takes from the kernel at most, 1 to 1024;
+     * 0 for 64.
+     */
+    size_t slots;
+    /**
+     * CASTIO_AMT_*.
+     */
+    unsigned int flags;
+    /**
+     * The UDP port to send from; 0 for the kernel's choice.
+     */
+    uint16_t port;
+};
+
+/**
+ * What a gateway does, and what it has done: see castio_amt_info(). Counters start at
+ * castio_amt_open.
+ */
+struct castio_amt_info {
+    /**
+     * sizeof(struct castio_amt_info), set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * One of CASTIO_AMT_IDLE, CASTIO_AMT_DISCOVERING, CASTIO_AMT_REQUESTING, CASTIO_AMT_ACTIVE,
+     * CASTIO_AMT_FAILED.
+     */
+    int state;
+    /**
+     * 0; nothing yet.
+     */
+    int reserved;
+    /**
+     * The relay's address and port; family AF_UNSPEC while there is none.
+     */
+    struct sockaddr_storage relay;
+    /**
+     * How many groups are joined.
+     */
+    uint64_t groups;
+    /**
+     * Relay Discovery messages sent.
+     */
+    uint64_t discoveries;
+    /**
+     * Relay Advertisements that answered them.
+     */
+    uint64_t advertisements;
+    /**
+     * Request messages sent.
+     */
+    uint64_t requests;
+    /**
+     * Membership Queries that answered them.
+     */
+    uint64_t queries;
+    /**
+     * Membership Update messages sent.
+     */
+    uint64_t updates;
+    /**
+     * Teardown messages sent.
+     */
+    uint64_t teardowns;
+    /**
+     * How often one relay was left for another.
+     */
+    uint64_t relay_changes;
+    /**
+     * Errors of the network (ICMP) for what was sent.
+     */
+    uint64_t unreachable;
+    /**
+     * Datagrams received through the tunnel.
+     */
+    uint64_t delivered;
+    /**
+     * Their bytes.
+     */
+    uint64_t delivered_bytes;
+    /**
+     * Of them, those that came in fragments.
+     */
+    uint64_t reassembled;
+    /**
+     * Dropped by the kernel, for want of room in the socket.
+     */
+    uint64_t dropped_by_socket;
+    /**
+     * Dropped: no AMT message.
+     */
+    uint64_t dropped_malformed;
+    /**
+     * Dropped: not from the relay.
+     */
+    uint64_t dropped_stranger;
+    /**
+     * Dropped: an answer to nothing that was asked.
+     */
+    uint64_t dropped_unasked;
+    /**
+     * Dropped: no IP packet in it, or one with a wrong length or checksum.
+     */
+    uint64_t dropped_packet;
+    /**
+     * Dropped: a wrong UDP checksum in it.
+     */
+    uint64_t dropped_checksum;
+    /**
+     * Dropped: another protocol than UDP in it.
+     */
+    uint64_t dropped_protocol;
+    /**
+     * Dropped: for a group that isn't joined.
+     */
+    uint64_t dropped_not_joined;
+    /**
+     * Dropped: from a source that isn't.
+     */
+    uint64_t dropped_filtered;
+    /**
+     * Dropped: marked as congested on the way, and the sender doesn't understand marks (RFC 6040).
+     */
+    uint64_t dropped_congested;
+    /**
+     * Dropped: fragments that overlap, or of which the others didn't come within 5 seconds, or of more
+     * than 16 packets at once.
+     */
+    uint64_t dropped_fragment;
+};
+
+/**
+ * How a relay is to be: see castio_amt_relay_open(). All zero but struct_size is the default.
+ */
+struct castio_amt_relay_options {
+    /**
+     * sizeof(struct castio_amt_relay_options).
+     */
+    size_t struct_size;
+    /**
+     * The addresses to listen at, "192.0.2.1, 2001:db8::1"; NULL for all of this host's.
+     */
+    const char *listen;
+    /**
+     * The addresses to tell gateways that ask an anycast address, at most one of each family; NULL for
+     * the address that was asked.
+     */
+    const char *advertise;
+    /**
+     * The interfaces that multicast comes from, each as with castio_membership_add: "eth0", "eth*",
+     * "192.0.2.2", "3", "*"; several with commas between. NULL: for each group that of the route to it.
+     */
+    const char *upstream;
+    /**
+     * The UDP ports to forward. NULL: whole packets, to any port and of any protocol, which takes
+     * CAP_NET_RAW.
+     */
+    const uint16_t *ports;
+    /**
+     * How many ports.
+     */
+    size_t port_count;
+    /**
+     * CASTIO_AMT_RELAY_*.
+     */
+    unsigned int flags;
+    /**
+     * The UDP port to listen at; 0 for AMT's, 2268.
+     */
+    unsigned int port;
+    /**
+     * How often gateways shall report, in seconds, at most 31,744; 0 for 125.
+     */
+    unsigned int query_interval_s;
+    /**
+     * How many reports in a row may be lost, at most 7; 0 for 2.
+     */
+    unsigned int robustness;
+    /**
+     * The most tunnels; 0 for 10,000. Near it new gateways are told to look for another relay.
+     */
+    unsigned int tunnels;
+    /**
+     * The most groups of a tunnel; 0 for 256.
+     */
+    unsigned int groups;
+    /**
+     * The most sources of a group of a tunnel; 0 for 64.
+     */
+    unsigned int sources;
+    /**
+     * The most groups of all tunnels together; 0 for 65,536.
+     */
+    unsigned int groups_in_all;
+    /* Tunnels: AMT relay ============================================================================== */
+
+/**
+     * The most answers in a second to an IPv4 address or an IPv6 /64 from where there is no tunnel;
+     * 0 for 16. See castio_amt_relay_open().
+     */
+    unsigned int answers_per_second;
+    /**
+     * The MTU of the networks to gateways, 1,280 at least; 0 for 1,500.
+     */
+    unsigned int mtu;
+    /**
+     * The most bytes of multicast to a tunnel in a second; 0 for no limit.
+     */
+    uint64_t bytes_per_second;
+};
+
+/**
+ * What a relay has done so far, and what it hasn't and why: see castio_amt_relay_info().
+ */
+struct castio_amt_relay_info {
+    /**
+     * sizeof(struct castio_amt_relay_info), set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * Tunnels now.
+     */
+    uint64_t tunnels;
+    /**
+     * Groups that they listen to now.
+     */
+    uint64_t groups;
+    /**
+     * Groups or sources that couldn't be joined upstream. It is tried again.
+     */
+    uint64_t refused_joins;
+    /**
+     * Discoveries received.
+     */
+    uint64_t discoveries;
+    /**
+     * Advertisements sent.
+     */
+    uint64_t advertisements;
+    /**
+     * Requests received.
+     */
+    uint64_t requests;
+    /**
+     * Queries sent.
+     */
+    uint64_t queries;
+    /**
+     * Updates whose MAC was right.
+     */
+    uint64_t updates;
+    /**
+     * Teardowns whose MAC was right.
+     */
+    uint64_t teardowns;
+    /**
+     * Tunnels that began.
+     */
+    uint64_t opened;
+    /**
+     * Tunnels that ended by a Teardown.
+     */
+    uint64_t closed;
+    /**
+     * Tunnels whose gateway reported no more.
+     */
+    uint64_t expired;
+    /**
+     * Destinations said to be unreachable by ICMP.
+     */
+    uint64_t unreachable;
+    /**
+     * Messages dropped: not AMT, cut, or too long.
+     */
+    uint64_t dropped_malformed;
+    /**
+     * Messages dropped: of a type that only a relay sends.
+     */
+    uint64_t dropped_unexpected;
+    /**
+     * Updates and Teardowns dropped: a wrong MAC, or one that is too old.
+     */
+    uint64_t dropped_forged;
+    /**
+     * Updates dropped: no good report in them.
+     */
+    uint64_t dropped_report;
+    /**
+     * Discoveries and Requests not answered: too many from there.
+     */
+    uint64_t dropped_throttled;
+    /**
+     * Answers dropped: nobody fetched them.
+     */
+    uint64_t dropped_answer;
+    /**
+     * Updates refused: no room for another tunnel.
+     */
+    uint64_t refused_tunnels;
+    /**
+     * Records refused: no room for another group.
+     */
+    uint64_t refused_groups;
+    /**
+     * Sources refused: no room for them, or they aren't any.
+     */
+    uint64_t refused_sources;
+    /**
+     * Records refused: a group that doesn't leave its link, or one for joining by source wanted whole.
+     */
+    uint64_t refused_scope;
+    /**
+     * Multicast packets that came in.
+     */
+    uint64_t packets;
+    /**
+     * Their bytes.
+     */
+    uint64_t bytes;
+    /**
+     * Packets dropped: no tunnel wants them.
+     */
+    uint64_t dropped_unwanted;
+    /**
+     * Packets dropped: no good IP packet, or one that is no multicast.
+     */
+    uint64_t dropped_packet;
+    /**
+     * Packets dropped: to a group that doesn't leave its link.
+     */
+    uint64_t dropped_scope;
+    /**
+     * Packets dropped: the TTL or hop limit was used up.
+     */
+    uint64_t dropped_ttl;
+    /**
+     * Packets dropped: too large for a tunnel, and not to be fragmented.
+     */
+    uint64_t dropped_too_large;
+    /**
+     * Packets that were fragmented.
+     */
+    uint64_t fragmented;
+    /**
+     * Packets dropped in the kernel, which had no room left.
+     */
+    uint64_t dropped_by_socket;
+    /**
+     * Data messages sent.
+     */
+    uint64_t copies;
+    /**
+     * Their bytes, AMT's header included.
+     */
+    uint64_t copied_bytes;
+    /**
+     * Data messages dropped: over the tunnel's bytes per second.
+     */
+    uint64_t dropped_rate;
+    /**
+     * Data messages dropped: the kernel had no room to send.
+     */
+    uint64_t dropped_no_room;
+    /**
+     * Data messages dropped: the kernel refused to send them there.
+     */
+    uint64_t dropped_error;
+};
+
+/**
+ * How a subscription works: see castio_subscribe(). All zero but struct_size is the default.
+ */
+struct castio_subscribe_options {
+    /**
+     * sizeof(struct castio_subscribe_options).
+     */
+    size_t struct_size;
+    /**
+     * The relays, as in castio_amt_open; NULL for the anycast addresses.
+     */
+    const char *relays;
+    /**
+     * How the gateway works, as in castio_amt_open; or NULL.
+     */
+    const struct castio_amt_options *amt;
+    /**
+     * After so many milliseconds without native multicast the tunnel is tried; 0 for 4000.
+     */
+    unsigned int fallback_ms;
+};
+
+/**
+ * What a subscription does, and what it has done: see castio_subscription_info().
+ */
+struct castio_subscription_info {
+    /**
+     * sizeof(struct castio_subscription_info), set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * The ways in use: CASTIO_SUBSCRIPTION_*; both while one takes over from the other.
+     */
+    unsigned int paths;
+    /**
+     * The gateway's state: one of CASTIO_AMT_IDLE and the others there.
+     */
+    int amt_state;
+    /**
+     * The relay's address and port; family AF_UNSPEC while there is none.
+     */
+    struct sockaddr_storage relay;
+    /**
+     * Datagrams received that came natively, first.
+     */
+    uint64_t native;
+    /**
+     * Datagrams received that came through the tunnel, first.
+     */
+    uint64_t tunnel;
+    /**
+     * Those that came once more by the other way, and were dropped.
+     */
+    uint64_t duplicates;
+    /**
+     * How often the tunnel was joined.
+     */
+    uint64_t fallbacks;
 };
 
 /**
@@ -2694,6 +3560,852 @@ int castio_set_receive_buffer(int fd,
                               size_t *granted,
                               char *advice,
                               size_t len);
+
+/* Tunnels between two ends ======================================================================== */
+
+/**
+ * Opens one end of a tunnel, through which whole IP packets go from one host to another, IPv4 and IPv6,
+ * over IPv4 or IPv6: socket(), bind(), connect(). The other end may be castio, or anything that speaks
+ * the same: a router's or the kernel's GRE or IPIP tunnel. Makes its own descriptors, closed on exec;
+ * castio_tunnel_close closes them.
+ *
+ * The outer packet gets the inner one's DSCP and congestion marks, and a TTL of its own; what comes out
+ * has the marks that it got on the way (RFC 6040). The inner TTL stays as it is: who forwards decrements.
+ * DF is set on the outer packets unless CASTIO_TUNNEL_FRAGMENT is asked for and the inner packet allows
+ * to be cut.
+ *
+ * - kind: CASTIO_TUNNEL_IPIP and others.
+ * - local: this end, "192.0.2.1", "2001:db8::1", with a port for the kinds over UDP,
+ *   "[fe80::1%eth0]:4754"; NULL for any address of this host and the kind's port. Each tunnel over UDP
+ *   needs a port of its own on this end.
+ * - remote: the other end, likewise. Packets from others are dropped. With CASTIO_TUNNEL_GRE_UDP the
+ *   other end may send from any port (RFC 8086), with CASTIO_TUNNEL_UDP from this one only.
+ * - options: its struct_size set, or NULL for the default.
+ * - out: written with the handle, for castio_tunnel_close.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EINVAL: kind isn't one; an end isn't an address, or remote not one host's; a port with a kind that has
+ *   none; key, checksum or sequence with a kind without GRE; struct_size is too small; a flag, ttl, mtu or
+ *   slots isn't valid.
+ * -EPERM: the kind takes CAP_NET_RAW.
+ * -EADDRINUSE: the port is taken. -EADDRNOTAVAIL: local isn't an address of this host.
+ * -EAFNOSUPPORT: one end is IPv4 and the other IPv6. -ENETUNREACH: there is no route to remote.
+ * -ENODEV: no such interface. -EFAULT: remote or out is NULL. -ENOMEM: there isn't so much memory.
+ * -EMFILE, -ENFILE: no descriptor left.
+ * Others as connect(): -EACCES, -EHOSTUNREACH.
+ *
+ * A handle is for one thread at a time. Since 0.1.0. See raw(7), udp(7), RFC 2003, RFC 2473, RFC 2784,
+ * RFC 2890, RFC 8086.
+ */
+int castio_tunnel_open(int kind,
+                       const char *local,
+                       const char *remote,
+                       const struct castio_tunnel_options *options,
+                       struct castio_tunnel **out);
+
+/**
+ * Closes a tunnel's descriptors and frees it. Packets that it had taken and not yet given are gone. NULL
+ * is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_tunnel_close(struct castio_tunnel *tunnel);
+
+/**
+ * Sends whole IP packets to the other end, in order: sendmmsg(), and for runs of one size over UDP
+ * UDP_SEGMENT. Packets aren't copied. Each is looked at: an IPv4 or IPv6 header must be there, its
+ * lengths and IPv4's checksum must be right; what lies behind its end isn't sent.
+ *
+ * - tunnel: from castio_tunnel_open.
+ * - packets, count: an array of packets, each in one piece. They must stay as they are during the call.
+ * - timeout_ms: for the whole call, as in poll(): -1 waits for ever, 0 doesn't wait.
+ * - done: how many went out, written on failure too. May be NULL.
+ *
+ * Returns how many went out: count, or fewer with timeout_ms 0 when there is no more room. On failure
+ * packet *done is the one that failed: all before it are out, it and those behind it aren't; go on behind
+ * it to leave it out.
+ *
+ * Errors:
+ * -EBADMSG: it isn't a packet.
+ * -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
+ * -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
+ * -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.
+ * -EFAULT: tunnel or packets is NULL, or a packet with a length is. -EINVAL: a length is over SSIZE_MAX.
+ * -ENETUNREACH, -EHOSTUNREACH: there is no route to the other end any more. That ICMP tells of an earlier
+ *   packet isn't an error here, but counted.
+ * Others as sendmsg(): -EACCES, -EPERM, -ENOBUFS, -ENETDOWN.
+ *
+ * One thread at a time for each handle; no SIGPIPE. A signal handler that returns doesn't end the call.
+ * Since 0.1.0. See sendmmsg(2), udp(7).
+ */
+ssize_t castio_tunnel_send(struct castio_tunnel *tunnel,
+                           const struct iovec *packets,
+                           size_t count,
+                           int timeout_ms,
+                           size_t *done);
+
+/**
+ * Receives packets from the other end, whole and without what the tunnel put around them: recvmmsg().
+ * Waits until there is one, and takes as many as there are. Packets aren't copied: each lies in the
+ * handle's memory, until the next call of castio_tunnel_receive, and may be written to. What isn't from
+ * the other end, or isn't right, is dropped and counted, see castio_tunnel_info.
+ *
+ * - tunnel: from castio_tunnel_open.
+ * - packets, capacity: an array to fill with where each packet lies and its length.
+ * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+ *
+ * Returns how many packets there are. What there was no room for in the array comes with the next call.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -EFAULT: tunnel is NULL, or packets with a capacity. -EINVAL: capacity is over SSIZE_MAX in bytes.
+ * Others as recvmsg(): -ENETDOWN.
+ *
+ * One thread at a time for each handle. A signal handler that returns doesn't end the call. Since 0.1.0.
+ * See recvmmsg(2).
+ */
+ssize_t castio_tunnel_receive(struct castio_tunnel *tunnel,
+                              struct iovec *packets,
+                              size_t capacity,
+                              int timeout_ms);
+
+/**
+ * The descriptor to poll() for POLLIN: call castio_tunnel_receive when it is readable, with timeout_ms 0
+ * until it returns -EAGAIN. It belongs to the handle: don't read from it, don't close it.
+ *
+ * - tunnel: from castio_tunnel_open.
+ *
+ * Returns the descriptor.
+ *
+ * Errors:
+ * -EFAULT: tunnel is NULL.
+ *
+ * Since 0.1.0. See poll(2).
+ */
+int castio_tunnel_fd(struct castio_tunnel *tunnel);
+
+/**
+ * Tells what fits into a tunnel: connect() and getsockopt(IP_MTU) on a socket that the handle has for
+ * this, so that it is what the kernel knows of the path now. Tells what went through it so far.
+ *
+ * - tunnel: from castio_tunnel_open.
+ * - info: written; its struct_size set to sizeof *info before.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: tunnel or info is NULL. -EINVAL: struct_size is too small.
+ * -ENETUNREACH: there is no route to the other end any more.
+ * Others as connect(): -EACCES, -EHOSTUNREACH, -ENODEV.
+ *
+ * One thread at a time. Since 0.1.0. See ip(7).
+ */
+int castio_tunnel_info(struct castio_tunnel *tunnel,
+                       struct castio_tunnel_info *info);
+
+/* Multicast through a tunnel ====================================================================== */
+
+/**
+ * Makes a bridge of a tunnel's end: multicast packets of the ingress interface go into the tunnel, and
+ * those that come out go onto the egress interface, of both families. As a router does, it takes 1 from
+ * the TTL on each side, so that 3 is the least for a way through two bridges.
+ *
+ * With CAP_NET_RAW whole packets are taken by packet sockets (packet(7)) and leave by raw sockets, with
+ * the source and port that they came with; what this host sends itself doesn't go in. Without, the groups
+ * must be a list and each have a port, and what comes out leaves as this host's own datagrams.
+ *
+ * Circles are broken: what a bridge has put on an interface it doesn't take in, and a packet that comes
+ * again within 3 seconds, with less TTL than before, has come round and is dropped. IPv4 packets that are
+ * too big and may be fragmented are (before they go in, unless the tunnel has CASTIO_TUNNEL_FRAGMENT).
+ *
+ * - tunnel: from castio_tunnel_open. It stays yours, but for receiving from it; close the bridge first.
+ * - options: its struct_size set.
+ * - out: written with the handle, for castio_bridge_close.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EINVAL: neither ingress nor egress; groups isn't such a list; CASTIO_BRIDGE_ASK without egress, or with
+ *   CASTIO_BRIDGE_OWN_DATAGRAMS; a flag, least_ttl or least_scope isn't valid; struct_size is too small.
+ * -EPERM: this takes CAP_NET_RAW: all groups, those asked for, a group without a port, CASTIO_BRIDGE_ASK.
+ * -ENODEV: there is no such interface. -EADDRINUSE: a group is listed whole and by source with one port;
+ *   without privilege, a port is another program's.
+ * -EFAULT: tunnel, options or out is NULL. -ENOMEM: there isn't so much memory.
+ * -EMFILE, -ENFILE: no descriptor left.
+ *
+ * A handle is for one thread at a time, the tunnel's. Since 0.1.0. See packet(7), raw(7), RFC 2365.
+ */
+int castio_bridge_open(struct castio_tunnel *tunnel,
+                       const struct castio_bridge_options *options,
+                       struct castio_bridge **out);
+
+/**
+ * Leaves what the bridge joined, closes its sockets and frees it. The tunnel stays open. NULL is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_bridge_close(struct castio_bridge *bridge);
+
+/**
+ * The descriptor to poll() for POLLIN: call castio_bridge_process when it is readable. It belongs to the
+ * handle: don't read from it, don't close it.
+ *
+ * - bridge: from castio_bridge_open.
+ *
+ * Returns the descriptor.
+ *
+ * Errors:
+ * -EFAULT: bridge is NULL.
+ *
+ * Since 0.1.0. See poll(2).
+ */
+int castio_bridge_fd(struct castio_bridge *bridge);
+
+/**
+ * When to call castio_bridge_process although the descriptor isn't readable. Made for poll().
+ *
+ * - bridge: from castio_bridge_open.
+ * - timeout_ms: written with the time in milliseconds, -1 if there is nothing to do until the
+ *   descriptor is readable.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: bridge or timeout_ms is NULL.
+ *
+ * One thread at a time. Since 0.1.0. See poll(2).
+ */
+int castio_bridge_timeout_ms(struct castio_bridge *bridge, int *timeout_ms);
+
+/**
+ * Carries what there is, without waiting: a batch from each socket that has one. Harmless when there is
+ * nothing. What can't go on is dropped and counted, as a router does.
+ *
+ * - bridge: from castio_bridge_open.
+ *
+ * Returns how many packets went on, in both directions.
+ *
+ * Errors:
+ * -EFAULT: bridge is NULL. -ENETDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: a socket, or the kernel's news of
+ *   interfaces, can't be read now; the next call tries again.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_bridge_process(struct castio_bridge *bridge);
+
+/**
+ * castio_bridge_process again and again, until the time has passed.
+ *
+ * - bridge: from castio_bridge_open.
+ * - timeout_ms: as in poll(): -1 goes on for ever, 0 does what there is to do now.
+ *
+ * Returns 0 when the time has passed.
+ *
+ * Errors: as castio_bridge_process.
+ *
+ * One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
+ */
+int castio_bridge_run(struct castio_bridge *bridge, int timeout_ms);
+
+/**
+ * Tells what a bridge has carried so far, and what not, and why. No system call.
+ *
+ * - bridge: from castio_bridge_open.
+ * - info: written; its struct_size set to sizeof *info before.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: bridge or info is NULL. -EINVAL: struct_size is too small.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_bridge_info(struct castio_bridge *bridge, struct castio_bridge_info *info);
+
+/* Tunnels: AMT gateway ============================================================================ */
+
+/**
+ * Makes a handle that receives multicast through a network that only carries unicast: the gateway's end
+ * of AMT (RFC 7450). A relay that the multicast reaches sends it on, by UDP, to this program alone; no
+ * privilege is needed. Nothing is sent before castio_amt_join.
+ *
+ * A relay that doesn't answer is asked ever more slowly, up to every two minutes; after four questions the
+ * next one is tried, and the first rests for 3 to 10 minutes. One that says that it is full is left alone
+ * for 10 minutes.
+ *
+ * - relays: "192.0.2.1", "2001:db8::1", with a port other than 2268 "192.0.2.1:99" or "[2001:db8::1]:99";
+ *   several, separated by commas or spaces, are tried in this order. NULL: whichever relay is nearest by
+ *   the anycast addresses 192.52.193.1 and 2001:3::1. castio_amt_find_relays asks DNS.
+ * - options: its struct_size set, or NULL for the default.
+ * - out: written with the handle, for castio_amt_close.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EINVAL: relays isn't a list of addresses, or has more than 64; struct_size is too small; local isn't an
+ *   address; more than 1024 slots; a flag isn't known.
+ * -ENODEV: local names an interface behind % that isn't there.
+ * -EADDRNOTAVAIL: local isn't an address of this host. -EADDRINUSE: the port is taken.
+ * -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
+ * -EAFNOSUPPORT: this host has no address family that a relay is of.
+ * -EFAULT: out is NULL. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no descriptor left.
+ *
+ * A handle is for one thread at a time. Since 0.1.0. See RFC 7450.
+ */
+int castio_amt_open(const char *relays,
+                    const struct castio_amt_options *options,
+                    struct castio_amt **out);
+
+/**
+ * Leaves every group, tells the relay to end the tunnel (Teardown, where the relay offers it), and frees
+ * the handle. Doesn't wait for an answer. NULL is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_amt_close(struct castio_amt *amt);
+
+/**
+ * Receives a group, or one source of it, from now on, and asks the relay for it, at once if there is one.
+ * Any number of groups and sources, each by a call of its own. What wasn't joined isn't received, whatever
+ * the relay sends.
+ *
+ * - amt: from castio_amt_open.
+ * - group: "232.1.2.3", "ff3e::7"; of either family, whatever the relay's is.
+ * - source: NULL for any source, or the one to receive from.
+ *
+ * Returns 0. castio_amt_info tells whether a relay has taken it.
+ *
+ * Errors:
+ * -EADDRINUSE: this is joined already; or the group is joined whole and now by source, or the reverse.
+ * -EINVAL: group or source isn't an address of its kind; or the group never leaves its link or host
+ *   (224.0.0.0/24, ff01::, ff02::).
+ * -ENODEV: an address names an interface behind % that isn't there.
+ * -EAFNOSUPPORT: families that disagree. -EFAULT: amt or group is NULL.
+ *
+ * One thread at a time. Since 0.1.0. See RFC 7450.
+ */
+int castio_amt_join(struct castio_amt *amt,
+                    const char *group,
+                    const char *source);
+
+/**
+ * castio_amt_join by socket address.
+ *
+ * - group, group_len: a struct sockaddr_in or sockaddr_in6; its port doesn't count.
+ * - source, source_len: likewise, or NULL.
+ *
+ * Returns, errors, threads as castio_amt_join. Since 0.1.0.
+ */
+int castio_amt_join_addr(struct castio_amt *amt,
+                         const struct sockaddr *group,
+                         socklen_t group_len,
+                         const struct sockaddr *source,
+                         socklen_t source_len);
+
+/**
+ * Takes a castio_amt_join back: the relay is told, and what it still sends isn't received.
+ *
+ * - amt: from castio_amt_open.
+ * - group, source: the same as with castio_amt_join.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EADDRNOTAVAIL: this isn't joined.
+ * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_amt_join. -EFAULT: amt or group is NULL.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_amt_leave(struct castio_amt *amt, const char *group, const char *source);
+
+/**
+ * castio_amt_leave by socket address.
+ *
+ * - group, group_len, source, source_len: the same as with castio_amt_join_addr.
+ *
+ * Returns, errors, threads as castio_amt_leave. Since 0.1.0.
+ */
+int castio_amt_leave_addr(struct castio_amt *amt,
+                          const struct sockaddr *group,
+                          socklen_t group_len,
+                          const struct sockaddr *source,
+                          socklen_t source_len);
+
+/**
+ * Makes a group's source filter what is given, whatever it was, and joins the group if need be.
+ *
+ * - amt: from castio_amt_open.
+ * - group: as in castio_amt_join.
+ * - mode: CASTIO_FILTER_EXCLUDE (with no source: from any) or CASTIO_FILTER_INCLUDE (with no source:
+ *   leaves the group).
+ * - sources, count: addresses in text, of the group's family.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EINVAL: mode is neither; group or a source isn't an address of its kind.
+ * -ENODEV: an address names an interface behind % that isn't there.
+ * -EAFNOSUPPORT: families that disagree. -EFAULT: amt, group, sources or one of them is NULL.
+ *
+ * One thread at a time. Since 0.1.0. See castio_set_source_filter.
+ */
+int castio_amt_set_source_filter(struct castio_amt *amt,
+                                 const char *group,
+                                 int mode,
+                                 const char *const *sources,
+                                 size_t count);
+
+/**
+ * castio_amt_set_source_filter by socket address.
+ *
+ * - group, group_len: as in castio_amt_join_addr.
+ * - sources, count: an array of addresses.
+ *
+ * Returns 0. Errors, threads as castio_amt_set_source_filter. Since 0.1.0.
+ */
+int castio_amt_set_source_filter_addr(struct castio_amt *amt,
+                                      const struct sockaddr *group,
+                                      socklen_t group_len,
+                                      int mode,
+                                      const struct sockaddr_storage *sources,
+                                      size_t count);
+
+/* Tunnels: what arrives at an AMT gateway ========================================================= */
+
+/**
+ * The descriptor to poll() for POLLIN: call castio_amt_receive when it is readable. It belongs to the
+ * handle: don't read from it, don't close it.
+ *
+ * - amt: from castio_amt_open.
+ *
+ * Returns the descriptor.
+ *
+ * Errors:
+ * -EFAULT: amt is NULL.
+ *
+ * Since 0.1.0. See poll(2), epoll(7).
+ */
+int castio_amt_fd(struct castio_amt *amt);
+
+/**
+ * When to call castio_amt_receive or castio_amt_process although the descriptor isn't readable: to ask or
+ * tell the relay something, or because datagrams that were taken from the kernel wait. Made for poll().
+ *
+ * - amt: from castio_amt_open.
+ * - timeout_ms: written with the time in milliseconds, -1 if there is nothing to do until the descriptor
+ *   is readable.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: amt or timeout_ms is NULL.
+ *
+ * One thread at a time. Since 0.1.0. See poll(2).
+ */
+int castio_amt_timeout_ms(struct castio_amt *amt,
+                          int *timeout_ms);
+
+/**
+ * Does what there is to do, without waiting: reads and answers what the relay says, and asks and tells it
+ * what is due. Stops at the first datagram for the program: that waits for castio_amt_receive, which does
+ * all this, too. Harmless when there is nothing to do.
+ *
+ * - amt: from castio_amt_open.
+ *
+ * Returns 1 if castio_amt_receive has something to give, else 0.
+ *
+ * Errors:
+ * -EFAULT: amt is NULL. -ENOMEM, -ENOBUFS: the kernel had no room; the next call tries again.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_amt_process(struct castio_amt *amt);
+
+/**
+ * Receives datagrams that came through the tunnel, as castio_receive_datagrams does from a socket, and
+ * keeps the tunnel up while it waits. Each view's payload is what the multicast sender sent; from is the
+ * sender's address and port; to the group, here with the port; ttl as it was at the relay; traffic_class
+ * with the tunnel's congestion marks (RFC 6040); ifindex 0.
+ *
+ * - amt: from castio_amt_open.
+ * - views, capacity: an array to fill; views[0].struct_size set to sizeof views[0]. They point into the
+ *   handle's memory, until the next call of this function or of castio_amt_process.
+ * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+ *
+ * Returns how many views are filled.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed. Whether the relay
+ *   answers at all castio_amt_info tells.
+ * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: amt is NULL, or views
+ * with a capacity. -ENOMEM, -ENOBUFS: the kernel had no room; the next call tries again.
+ *
+ * One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0. See RFC 7450.
+ */
+ssize_t castio_amt_receive(struct castio_amt *amt,
+                           struct castio_datagram_view *views,
+                           size_t capacity,
+                           int timeout_ms);
+
+/**
+ * Tells how far a gateway is, which relay it uses, and what it has done and dropped.
+ *
+ * - amt: from castio_amt_open.
+ * - info: its struct_size set; the rest is written.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EINVAL: struct_size is too small. -EFAULT: amt or info is NULL.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_amt_info(struct castio_amt *amt, struct castio_amt_info *info);
+
+/* Tunnels: which AMT relay carries a source ======================================================= */
+
+/**
+ * Asks DNS which relays carry a source (DRIAD): the AMTRELAY records of its reverse name, names in them
+ * made addresses, from the servers of /etc/resolv.conf. Writes them as castio_amt_open takes them, the
+ * first to try first: "203.0.113.1,2001:db8::1,192.52.193.1,2001:3::1". The last two are the anycast
+ * addresses, which stand alone when DNS knows no relay, and are left out when it says that no other is to
+ * be used. (RFC 8777 prefers them; but most networks have no relay there, which costs time to find out.)
+ *
+ * Open the gateway with CASTIO_AMT_DISCOVER: relays may insist on a Discovery, which the records tell and
+ * the text doesn't, and none minds one.
+ *
+ * - source: "198.51.100.12", "2001:db8::7": the address that the multicast is sent from.
+ * - timeout_ms: in all, in milliseconds; negative: as long as it takes, at most 30 seconds for each question.
+ *   With 0 nothing is found.
+ * - buf, len: where to; cut to fit and ended by a NUL. With len 0 nothing is written. 2,048 bytes are
+ *   enough for any list.
+ *
+ * Returns the length of the whole text in bytes, without the NUL.
+ *
+ * Errors:
+ * -EINVAL: source isn't an address that a host can have.
+ * -ENODEV: source names an interface behind % that isn't there.
+ * -ENOENT: DNS says that no relay is to be used for this source.
+ * -ETIMEDOUT: no server answered in time. -EIO: the servers couldn't find out, or answered nonsense.
+ * -ECONNREFUSED: no server where /etc/resolv.conf says. -ENETUNREACH, -EHOSTUNREACH: no way there.
+ * -EACCES: /etc/resolv.conf can't be read.
+ * -EFAULT: source is NULL, or buf with a length. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no
+ *   descriptor left.
+ *
+ * Blocks; castio_amt_open with NULL does without DNS. Any thread. Since 0.1.0. See resolv.conf(5), RFC 8777.
+ */
+ssize_t castio_amt_find_relays(const char *source,
+                               int timeout_ms,
+                               char *buf,
+                               size_t len);
+
+/**
+ * Opens an AMT relay (RFC 7450): hosts without multicast reach it by unicast UDP, tell which groups
+ * they listen to, and get what comes to these groups here. It joins upstream what any of them wants,
+ * and only that. Without a thread: call castio_amt_relay_process when castio_amt_relay_fd is readable
+ * or castio_amt_relay_timeout_ms has passed, or let castio_amt_relay_run do it.
+ *
+ * Packets come in by UDP sockets on given ports, which needs no privilege, and get new headers, with
+ * the source's address and port; or whole from packet sockets (`AF_PACKET`), among which isn't what this host
+ * itself sends. A packet loses 1 of its TTL, as at
+ * every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be;
+ * else it is dropped and counted. Groups that don't leave their link (224.0.0.0/24, ff01::, ff02::)
+ * are neither joined nor forwarded.
+ *
+ * Nothing is kept of a gateway before it has shown that it gets what is sent to its address. Before
+ * that AMT's answers are larger than what asks for them: 12 or 24 bytes for 8, and 66 or 106 for 8, IP's
+ * and UDP's headers not counted. So that nobody can have them sent to a victim in numbers, each address
+ * gets only so many in a second (answers_per_second) unless it has a tunnel. Linux's gateways, which
+ * have the flags at other bits, are served too.
+ *
+ * - options: its struct_size set, or NULL for the default.
+ * - out: written with the handle, for castio_amt_relay_close.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EPERM: no ports are given, and this process may not open packet sockets.
+ * -EADDRINUSE: the port is taken. -EADDRNOTAVAIL: an address isn't this host's.
+ * -EACCES: the port is a privileged one.
+ * -EINVAL: struct_size is too small, or an option is no address, no interface, or out of its range.
+ * -ENODEV: an address names an interface that there isn't. -EFAULT: out is NULL, or ports with a count.
+ * -EAFNOSUPPORT: an IPv6 address on a host without IPv6.
+ * -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
+ *
+ * A handle is for one thread at a time, in the network namespace where it was opened. Since 0.1.0. See
+ * RFC 7450, RFC 3376, RFC 3810, packet(7).
+ */
+int castio_amt_relay_open(const struct castio_amt_relay_options *options,
+                          struct castio_amt_relay **out);
+
+/**
+ * Leaves all groups, closes the relay's sockets, and frees it. Gateways aren't told: AMT has no message
+ * for it, and they look for another relay when this one answers no more. NULL is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_amt_relay_close(struct castio_amt_relay *relay);
+
+/**
+ * The descriptor to poll() for POLLIN: call castio_amt_relay_process when it is readable. It belongs to
+ * the handle: don't read from it, don't close it.
+ *
+ * - relay: from castio_amt_relay_open.
+ *
+ * Returns the descriptor.
+ *
+ * Errors:
+ * -EFAULT: relay is NULL.
+ *
+ * Since 0.1.0. See poll(2).
+ */
+int castio_amt_relay_fd(struct castio_amt_relay *relay);
+
+/**
+ * When to call castio_amt_relay_process although the descriptor isn't readable: something runs out.
+ * Made for poll().
+ *
+ * - relay: from castio_amt_relay_open.
+ * - timeout_ms: written with the time in milliseconds.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: relay or timeout_ms is NULL.
+ *
+ * One thread at a time. Since 0.1.0. See poll(2).
+ */
+int castio_amt_relay_timeout_ms(struct castio_amt_relay *relay, int *timeout_ms);
+
+/**
+ * Does what there is to do: answers gateways, forwards what has come by multicast, and does what is due
+ * by time. Takes one batch from each socket; where there is more, the descriptor stays readable. Waits for
+ * nothing to arrive. Where the kernel has no room for what is to be sent, it gets 2 milliseconds to make
+ * some; what finds none then is dropped and counted.
+ *
+ * - relay: from castio_amt_relay_open.
+ *
+ * Returns how many messages and packets came in.
+ *
+ * Errors:
+ * -EFAULT: relay is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room for something; the
+ *   next call goes on.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_amt_relay_process(struct castio_amt_relay *relay);
+
+/**
+ * castio_amt_relay_process again and again, until the time has passed.
+ *
+ * - relay: from castio_amt_relay_open.
+ * - timeout_ms: as in poll(): -1 goes on for ever, 0 does what there is to do now.
+ *
+ * Returns 0 when the time has passed.
+ *
+ * Errors:
+ * -EFAULT: relay is NULL. Others as castio_amt_relay_process.
+ *
+ * One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
+ */
+int castio_amt_relay_run(struct castio_amt_relay *relay, int timeout_ms);
+
+/**
+ * Tells how many tunnels and groups there are, and what has been done so far.
+ *
+ * - relay: from castio_amt_relay_open.
+ * - info: its struct_size set; the rest is written.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: relay or info is NULL. -EINVAL: struct_size is too small.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_amt_relay_info(struct castio_amt_relay *relay, struct castio_amt_relay_info *info);
+
+/**
+ * Writes the relay's state as JSON on one line: "listen", "counters", "tunnels" with the "groups" of each
+ * ("all" of a group's sources or only "sources", "without" some), and "groups" with how many tunnels
+ * want each.
+ *
+ * - relay: from castio_amt_relay_open.
+ * - buf, len: where to; cut to fit and ended by a NUL. With len 0 nothing is written.
+ *
+ * Returns the length of the whole text in bytes, without the NUL.
+ *
+ * Errors:
+ * -EFAULT: relay is NULL, or buf with a length. -EOVERFLOW: longer than an int can tell.
+ *
+ * One thread at a time. Since 0.1.0. See RFC 8259.
+ */
+int castio_amt_relay_json(struct castio_amt_relay *relay,
+                          char *buf,
+                          size_t len);
+
+/* Tunnels: native multicast or AMT, whichever there is ============================================ */
+
+/**
+ * Makes a handle that receives a multicast group: natively where the network carries it, through an AMT
+ * relay where it doesn't. Joins natively on a socket of its own, as castio_membership_add does, and
+ * stays joined. When nothing has come for 4 seconds it joins through the tunnel as well. When native
+ * traffic comes beside it for 2 seconds, from everybody who comes through the tunnel, it leaves there. In
+ * between both ways run side by side, and what comes by both is received once. A tunnel that turns out
+ * not to be needed, because nobody was sending, is tried after 8, 16, up to 120 seconds.
+ *
+ * UDP has no serial numbers: what has the same sender and the same bytes within a second is taken for the
+ * same if it comes by different ways, for another if it comes by the same way.
+ * A group with several senders counts as a whole: any of them keeps it from the tunnel. Subscribe by
+ * source to have that for each.
+ *
+ * - group: "232.1.2.3", "ff3e::7".
+ * - port: the port that the group is sent to, in host byte order.
+ * - source: NULL for any source, or the one to receive from.
+ * - interfaces: as in castio_membership_add; NULL is the interface of the route to the group.
+ * - options: its struct_size set, or NULL for the default.
+ * - out: written with the handle, for castio_subscription_close.
+ *
+ * Returns 0. That no interface is there, or the kernel refuses to join, is no failure: the tunnel is tried.
+ *
+ * Errors:
+ * -EINVAL: group or source isn't an address of its kind; the group never leaves its link or host; port is
+ *   0; interfaces is empty or too long; or as castio_amt_open.
+ * -EADDRINUSE: a socket that doesn't share it has the port. -EACCES: a port below 1024 needs
+ *   CAP_NET_BIND_SERVICE.
+ * -ENODEV: source names an interface behind % that isn't there; or interfaces is NULL, and the group means
+ *   nothing without one.
+ * -EAFNOSUPPORT: families that disagree, or that this host doesn't have. -EADDRNOTAVAIL: the local address
+ *   in amt isn't one of this host.
+ * -EFAULT: group or out is NULL. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no descriptor left.
+ *
+ * A handle is for one thread at a time. Since 0.1.0. See castio_amt_open, RFC 8777.
+ */
+int castio_subscribe(const char *group,
+                     uint16_t port,
+                     const char *source,
+                     const char *interfaces,
+                     const struct castio_subscribe_options *options,
+                     struct castio_subscription **out);
+
+/**
+ * castio_subscribe by socket address.
+ *
+ * - group, group_len: a struct sockaddr_in or sockaddr_in6 with the port.
+ * - source, source_len: likewise, its port doesn't count; or NULL.
+ * - ifindex: the interface's index; 0 is the interface of the route to the group.
+ *
+ * Returns, errors, threads as castio_subscribe. Since 0.1.0.
+ */
+int castio_subscribe_addr(const struct sockaddr *group,
+                          socklen_t group_len,
+                          const struct sockaddr *source,
+                          socklen_t source_len,
+                          unsigned int ifindex,
+                          const struct castio_subscribe_options *options,
+                          struct castio_subscription **out);
+
+/**
+ * Leaves the group by both ways, and frees the handle. NULL is fine.
+ *
+ * Never fails. Since 0.1.0.
+ */
+void castio_subscription_close(struct castio_subscription *subscription);
+
+/* Tunnels: what arrives at a subscription ========================================================= */
+
+/**
+ * The descriptor to poll() for POLLIN: call castio_subscription_receive when it is readable. It belongs to
+ * the handle: don't read from it, don't close it.
+ *
+ * - subscription: from castio_subscribe.
+ *
+ * Returns the descriptor.
+ *
+ * Errors:
+ * -EFAULT: subscription is NULL.
+ *
+ * Since 0.1.0. See poll(2), epoll(7).
+ */
+int castio_subscription_fd(struct castio_subscription *subscription);
+
+/**
+ * When to call castio_subscription_receive although the descriptor isn't readable: to change the way, for
+ * what castio_amt_timeout_ms tells of, or because datagrams that were taken from the kernel wait. Made for
+ * poll().
+ *
+ * - subscription: from castio_subscribe.
+ * - timeout_ms: written with the time in milliseconds, -1 if there is nothing to do until the descriptor
+ *   is readable.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: subscription or timeout_ms is NULL.
+ *
+ * One thread at a time. Since 0.1.0. See poll(2).
+ */
+int castio_subscription_timeout_ms(struct castio_subscription *subscription,
+                                   int *timeout_ms);
+
+/**
+ * Does what there is to do, without waiting and without giving any datagram: castio_subscription_receive
+ * does this, too. Harmless when there is nothing to do.
+ *
+ * - subscription: from castio_subscribe.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EFAULT: subscription is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room; the next call
+ *   tries again.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_subscription_process(struct castio_subscription *subscription);
+
+/**
+ * Receives datagrams, by whichever way they come, as castio_receive_datagrams does from a socket, and
+ * changes the way while it waits. Each view's to is the group with the port; ifindex is the interface that
+ * it came in by, 0 for the tunnel; ttl and traffic_class as castio_receive_datagrams and
+ * castio_amt_receive tell them.
+ *
+ * - subscription: from castio_subscribe.
+ * - views, capacity: an array to fill; views[0].struct_size set to sizeof views[0]. They point into the
+ *   handle's memory, until the next call of this function or of castio_subscription_process.
+ * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
+ *
+ * Returns how many views are filled.
+ *
+ * Errors:
+ * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: subscription is NULL,
+ * or views with a capacity. Others as castio_subscription_process.
+ *
+ * One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
+ */
+ssize_t castio_subscription_receive(struct castio_subscription *subscription,
+                                    struct castio_datagram_view *views,
+                                    size_t capacity,
+                                    int timeout_ms);
+
+/**
+ * Tells which way is in use, and what came by each.
+ *
+ * - subscription: from castio_subscribe.
+ * - info: its struct_size set; the rest is written.
+ *
+ * Returns 0.
+ *
+ * Errors:
+ * -EINVAL: struct_size is too small. -EFAULT: subscription or info is NULL.
+ *
+ * One thread at a time. Since 0.1.0.
+ */
+int castio_subscription_info(struct castio_subscription *subscription,
+                             struct castio_subscription_info *info);
 
 /* The host's interfaces =========================================================================== */
 

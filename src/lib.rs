@@ -24,6 +24,7 @@ pub mod nowait;
 pub mod peek;
 pub mod stdio;
 pub mod transfer;
+pub mod tunnel;
 pub mod urgent;
 pub mod vectored;
 

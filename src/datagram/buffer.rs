@@ -1,4 +1,4 @@
-//! Room in a socket for what was received and not yet read.
+//! Room in a socket for what was received and not yet read, or not yet sent.
 
 use std::os::fd::BorrowedFd;
 
@@ -17,4 +17,10 @@ pub fn set_receive(fd: BorrowedFd<'_>, bytes: usize) -> Result<usize> {
     }
     // The kernel doubles what is asked for, to count its own book-keeping, and tells the double.
     Ok(usize::try_from(IntOption::RECEIVE_BUFFER.get(fd)? / 2).unwrap_or(0))
+}
+
+/// Asks for so many bytes for what isn't sent yet.
+pub fn set_send(fd: BorrowedFd<'_>, bytes: usize) -> Result<()> {
+    let wanted = i32::try_from(bytes).ok().filter(|wanted| *wanted <= i32::MAX / 2).ok_or(Errno::EINVAL)?;
+    IntOption::SEND_BUFFER_FORCE.set(fd, wanted).or_else(|_| IntOption::SEND_BUFFER.set(fd, wanted))
 }

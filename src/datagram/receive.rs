@@ -4,12 +4,14 @@
 //! slot. Views that a caller had no room for are handed out by the next call, before the socket is
 //! asked again.
 
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::mmsg::{MESSAGES_MAX, Packet, ReceiveRing};
 use crate::sys::option::{self, Family, IntOption, SocketType};
+use crate::sys::packet::LinkAddress;
 use crate::sys::poll::Events;
 
 /// A train can be as long as a datagram: a smaller slot would cut it.
@@ -30,6 +32,21 @@ pub struct View<'r> {
     pub true_len: usize,
     /// Datagrams dropped since the one before.
     pub drops: u32,
+    slots: &'r ReceiveRing,
+    slot: usize,
+}
+
+impl<'r> View<'r> {
+    /// What of it is in the slot.
+    pub fn bytes(&self) -> &'r [u8] {
+        let bytes = self.slots.bytes(self.slot).and_then(|bytes| bytes.get(self.offset..)?.get(..self.len));
+        bytes.unwrap_or_default()
+    }
+
+    /// Who sent it, if that is an IP address.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.slots.source(self.slot)
+    }
 }
 
 /// Slots that datagrams are received into, and come apart from.
@@ -74,6 +91,31 @@ impl Reader {
     /// The slot that the next view is in.
     pub fn position(&self) -> usize {
         if self.current.is_some() { self.next.saturating_sub(1) } else { self.next }
+    }
+
+    /// A part of a slot, where a view was.
+    pub fn bytes(&self, slot: usize, offset: usize, len: usize) -> Option<&[u8]> {
+        self.ring.bytes(slot)?.get(offset..)?.get(..len)
+    }
+
+    /// All that is in a slot.
+    pub fn slot(&self, slot: usize) -> &[u8] {
+        self.ring.bytes(slot).unwrap_or_default()
+    }
+
+    /// How what is in a slot came, on a packet socket.
+    pub fn link(&self, slot: usize) -> Option<LinkAddress> {
+        self.ring.link(slot)
+    }
+
+    /// Who sent what is in a slot.
+    pub fn source(&self, slot: usize) -> Option<SocketAddr> {
+        self.ring.source(slot)
+    }
+
+    /// A part of a slot that a view told of, to read and change.
+    pub fn bytes_mut(&mut self, slot: usize, offset: usize, len: usize) -> Option<&mut [u8]> {
+        self.ring.bytes_mut(slot)?.get_mut(offset..)?.get_mut(..len)
     }
 
     /// All slots are free: what was in them is gone.
@@ -127,7 +169,8 @@ impl Reader {
             self.last = self.current.take();
         }
         let packet = self.current.as_ref().or(self.last.as_ref())?;
-        Some(View { packet, offset, len, true_len, drops })
+        let slot = self.next.checked_sub(1)?;
+        Some(View { packet, offset, len, true_len, drops, slots: &self.ring, slot })
     }
 }
 
@@ -194,6 +237,11 @@ impl<'fd> Receiver<'fd> {
         let reader = Reader::new(slots, slot_size)?;
         let drops = option::drops(fd).unwrap_or(0);
         Ok(Receiver { fd, reader, drops, details: Details::switch_on(fd, coalesce, details) })
+    }
+
+    /// All that is in a slot.
+    pub fn slot(&self, slot: usize) -> &[u8] {
+        self.reader.slot(slot)
     }
 
     /// Waits until there is something, then calls `each` for at most `limit` datagrams; how many. Their

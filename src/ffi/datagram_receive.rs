@@ -191,7 +191,7 @@ unsafe fn receive(
 
 /// A view as C has it.
 pub(super) fn filled(view: &View<'_>, struct_size: usize) -> castio_datagram_view {
-    let View { packet, offset, len, true_len, drops } = *view;
+    let View { packet, offset, len, true_len, drops, .. } = *view;
     let truncated = if len < true_len { CASTIO_VIEW_TRUNCATED } else { 0 };
     let control = if packet.control_truncated { CASTIO_VIEW_CONTROL_TRUNCATED } else { 0 };
     castio_datagram_view {

@@ -16,6 +16,17 @@ use crate::sys::socket;
 /// out, with MULTICAST_ALL off, so that joins of other sockets don't count. The port is shared
 /// with every socket that shares it by SO_REUSEADDR or by SO_REUSEPORT.
 pub fn open_receiver(target: Target, port: u16, source: Option<IpAddr>) -> Result<OwnedFd> {
+    let owned = open_bound(target, port)?;
+    let fd = owned.as_fd();
+    match source {
+        Some(source) => membership::join_source(fd, target, source)?,
+        None => membership::join(fd, target)?,
+    }
+    Ok(owned)
+}
+
+/// The same, before it has joined.
+pub(crate) fn open_bound(target: Target, port: u16) -> Result<OwnedFd> {
     let owned = udp_socket(target)?;
     let fd = owned.as_fd();
     options::set_all(fd, false)?;
@@ -27,10 +38,6 @@ pub fn open_receiver(target: Target, port: u16, source: Option<IpAddr>) -> Resul
     IntOption::REUSE_PORT.set(fd, 1)?;
     if port != 0 {
         socket::bind(fd, &address(target, port))?;
-    }
-    match source {
-        Some(source) => membership::join_source(fd, target, source)?,
-        None => membership::join(fd, target)?,
     }
     Ok(owned)
 }

@@ -1,10 +1,12 @@
-//! The error queue of a socket (MSG_ERRQUEUE), as far as it tells of zero-copy sends.
+//! The error queue of a socket (MSG_ERRQUEUE), as far as it tells of zero-copy sends, and of datagrams
+//! that didn't arrive.
 
 use std::mem::{MaybeUninit, size_of};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{length, socket};
-use crate::error::Result;
+use super::{length, sockaddr, socket};
+use crate::error::{Errno, Result};
 use crate::sys::socket::Flags;
 
 /// `struct sock_extended_err` of <linux/errqueue.h>, not in the libc crate for every target.
@@ -36,22 +38,55 @@ pub struct Completion {
     pub copied: bool,
 }
 
+/// Room for the error and what a socket's options make the kernel tell besides.
+const CONTROL_ROOM: usize = 512;
+
 #[repr(C, align(8))]
-struct Control([MaybeUninit<u8>; 128]);
+struct Control([MaybeUninit<u8>; CONTROL_ROOM]);
 
 /// Takes one message from the error queue, without waiting: `EAGAIN` if there is none. `None` for a
 /// message of another kind.
 pub fn take_completion(fd: BorrowedFd<'_>) -> Result<Option<Completion>> {
-    let mut control = Control([MaybeUninit::zeroed(); 128]);
+    let Some((error, _)) = take(fd)? else { return Ok(None) };
+    let completion = Completion { first: error.info, last: error.data, copied: error.code & CODE_COPIED != 0 };
+    Ok((error.origin == ORIGIN_ZEROCOPY && error.errno == 0).then_some(completion))
+}
+
+/// Takes one message from the error queue, likewise: where a datagram went, and why it didn't arrive
+/// (ICMP, or this host's own word).
+pub fn take_unreachable(fd: BorrowedFd<'_>) -> Result<Option<(SocketAddr, Errno)>> {
+    let Some((error, to)) = take(fd)? else { return Ok(None) };
+    let is_error = error.origin != ORIGIN_ZEROCOPY && error.errno != 0;
+    let errno = Errno::from_raw(i32::try_from(error.errno).unwrap_or(0));
+    Ok(to.filter(|_| is_error).map(|to| (to, errno)))
+}
+
+fn take(fd: BorrowedFd<'_>) -> Result<Option<(ExtendedError, Option<SocketAddr>)>> {
+    let mut control = Control([MaybeUninit::zeroed(); CONTROL_ROOM]);
+    let mut name = sockaddr::unspecified();
     let mut message = socket::empty_message();
+    message.msg_name = (&raw mut name).cast();
+    message.msg_namelen = size_of_val(&name) as _;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = size_of::<Control>() as _;
     let flags = Flags::DONTWAIT.raw() | libc::MSG_ERRQUEUE;
-    // SAFETY: the message has no buffers, and room for control data.
+    // SAFETY: the message has no buffers, and room for an address and control data.
     length(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) })?;
+    let to = sockaddr::from_storage(&name);
     // SAFETY: recvmsg filled the control buffer and says how far; the macros stay within.
-    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message).as_ref() };
-    let Some(header) = header else { return Ok(None) };
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    // SAFETY: a header in the buffer, or NULL at its end.
+    while let Some(header) = unsafe { next.as_ref() } {
+        if let Some(error) = extended_error(header) {
+            return Ok(Some((error, to)));
+        }
+        // SAFETY: as above.
+        next = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok(None)
+}
+
+fn extended_error(header: &libc::cmsghdr) -> Option<ExtendedError> {
     // SAFETY: arithmetic on a size.
     let needed = unsafe { libc::CMSG_LEN(size_of::<ExtendedError>() as u32) } as usize;
     #[allow(clippy::unnecessary_cast, reason = "an int in other C libraries")]
@@ -59,11 +94,6 @@ pub fn take_completion(fd: BorrowedFd<'_>) -> Result<Option<Completion>> {
         (header.cmsg_level, header.cmsg_type),
         (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
     ) && header.cmsg_len as usize >= needed;
-    if !is_error {
-        return Ok(None);
-    }
     // SAFETY: the header says that so many bytes stand behind it.
-    let error = unsafe { libc::CMSG_DATA(header).cast::<ExtendedError>().read_unaligned() };
-    let completion = Completion { first: error.info, last: error.data, copied: error.code & CODE_COPIED != 0 };
-    Ok((error.origin == ORIGIN_ZEROCOPY && error.errno == 0).then_some(completion))
+    is_error.then(|| unsafe { libc::CMSG_DATA(header).cast::<ExtendedError>().read_unaligned() })
 }

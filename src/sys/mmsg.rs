@@ -9,6 +9,8 @@ use libc::{c_uint, iovec, mmsghdr, sockaddr_storage, socklen_t};
 
 use super::control::{self, ControlBuffer, Told};
 use super::memory::{Gather, IOV_MAX, Source};
+use super::packet::LinkAddress;
+use super::sockaddr::{CompactAddress, SocketAddress};
 use super::socket::{Flags, empty_message};
 use super::{length, sockaddr, value};
 use crate::error::{Errno, Result};
@@ -41,6 +43,18 @@ impl<'a> Destination<'a> {
         }
         // SAFETY: promised in `from_raw`.
         unsafe { sockaddr::from_raw(self.address, self.len) }.ok()
+    }
+
+    /// An address of our own, of a list.
+    pub fn to(address: &'a CompactAddress) -> Self {
+        let (address, len) = address.as_raw();
+        Destination { address, len, memory: PhantomData }
+    }
+
+    /// The bytes of an address of our own.
+    pub fn of(address: &'a SocketAddress) -> Self {
+        let (address, len) = address.as_raw();
+        Destination { address, len, memory: PhantomData }
     }
 
     /// Whether both are the same bytes; the same place is the common case.
@@ -227,7 +241,8 @@ impl ReceiveRing {
         let bytes = slots.checked_mul(slot_size).ok_or(Errno::ENOMEM)?;
         let mut memory = Vec::new();
         memory.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
-        memory.resize(bytes, MaybeUninit::uninit());
+        // SAFETY: there is room for so many, and they may be uninitialised.
+        unsafe { memory.set_len(bytes) };
         let mut ring = ReceiveRing {
             messages: Vec::with_capacity(slots),
             names: vec![sockaddr::unspecified(); slots],
@@ -269,6 +284,34 @@ impl ReceiveRing {
         let filled = filled.map(|filled| filled as usize);
         self.used = first + filled.unwrap_or(0);
         filled
+    }
+
+    /// The bytes of a slot that was filled.
+    pub fn bytes(&self, index: usize) -> Option<&[u8]> {
+        let message = self.messages.get(index).filter(|_| index < self.used)?;
+        let len = (message.msg_len as usize).min(self.slot_size);
+        let slot = self.memory.get(index * self.slot_size..)?.get(..len)?;
+        // SAFETY: the kernel has written so many bytes into the slot.
+        Some(unsafe { std::slice::from_raw_parts(slot.as_ptr().cast(), len) })
+    }
+
+    /// Who sent what is in a slot.
+    pub fn source(&self, index: usize) -> Option<SocketAddr> {
+        sockaddr::from_storage(self.names.get(index).filter(|_| index < self.used)?)
+    }
+
+    /// How what is in a slot came, on a packet socket.
+    pub fn link(&self, index: usize) -> Option<LinkAddress> {
+        LinkAddress::from_storage(self.names.get(index).filter(|_| index < self.used)?)
+    }
+
+    /// The bytes of a slot that was filled, to read and change.
+    pub fn bytes_mut(&mut self, index: usize) -> Option<&mut [u8]> {
+        let message = self.messages.get(index).filter(|_| index < self.used)?;
+        let len = (message.msg_len as usize).min(self.slot_size);
+        let slot = self.memory.get_mut(index * self.slot_size..)?.get_mut(..len)?;
+        // SAFETY: the kernel has written so many bytes into the slot.
+        Some(unsafe { std::slice::from_raw_parts_mut(slot.as_mut_ptr().cast(), len) })
     }
 
     /// What came into a slot that the last `receive` filled.

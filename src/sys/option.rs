@@ -90,6 +90,8 @@ impl IntOption {
 
     /// socket(7): room for what wasn't sent yet, in bytes; reads as the double.
     pub const SEND_BUFFER: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_SNDBUF);
+    /// socket(7): the same over the limit, with CAP_NET_ADMIN.
+    pub const SEND_BUFFER_FORCE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE);
     /// socket(7): where a peek begins; -1 at the start of the queue.
     pub const PEEK_OFFSET: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_PEEK_OFF);
     /// udp(7): datagrams leave without a checksum.
@@ -102,6 +104,14 @@ impl IntOption {
     pub const IPV4_CLASS: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_TOS);
     /// ip(7): whether what leaves may be fragmented.
     pub const IPV4_MTU_DISCOVER: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    /// [`IPV4_MTU_DISCOVER`](IntOption::IPV4_MTU_DISCOVER) and
+    /// [`IPV6_MTU_DISCOVER`](IntOption::IPV6_MTU_DISCOVER): what is too large is an error, by the MTU of the
+    /// path as far as it is known.
+    pub const MTU_DISCOVER_DO: i32 = libc::IP_PMTUDISC_DO;
+    /// ip(7): what is sent begins with its IP header.
+    pub const IPV4_HEADER_INCLUDED: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_HDRINCL);
+    /// ip(7): the path MTU to the peer.
+    pub const IPV4_PATH_MTU: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_MTU);
     /// ip(7): the index, in network byte order, of the interface by which unicast leaves.
     pub const IPV4_UNICAST_IF: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_UNICAST_IF);
     /// ipv6(7): hop limit of unicast that leaves.
@@ -110,6 +120,8 @@ impl IntOption {
     pub const IPV6_CLASS: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
     /// ipv6(7): whether what leaves may be fragmented.
     pub const IPV6_MTU_DISCOVER: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+    /// ipv6(7): the path MTU to the peer.
+    pub const IPV6_PATH_MTU: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_MTU);
     /// ipv6(7): the index, in network byte order, of the interface by which unicast leaves.
     pub const IPV6_UNICAST_IF: IntOption = IntOption(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_IF);
     /// socket(7): the address family.
@@ -257,6 +269,16 @@ pub fn family(fd: BorrowedFd<'_>) -> Result<Family> {
         libc::AF_INET6 => Ok(Family::V6),
         _ => Err(Errno::EAFNOSUPPORT),
     }
+}
+
+/// IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether what leaves may be fragmented. What may not, and is too
+/// large for the path, is `EMSGSIZE`, and in IPv4 says so to the routers.
+pub fn allow_fragments(fd: BorrowedFd<'_>, family: Family, allow: bool) -> Result<()> {
+    let (option, never, always) = match family {
+        Family::V4 => (IntOption::IPV4_MTU_DISCOVER, libc::IP_PMTUDISC_DO, libc::IP_PMTUDISC_DONT),
+        Family::V6 => (IntOption::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO, libc::IPV6_PMTUDISC_DONT),
+    };
+    option.set(fd, if allow { always } else { never })
 }
 
 /// What a socket keeps together.

@@ -48,7 +48,8 @@ impl SocketAddress {
         Some(name.collect())
     }
 
-    pub(super) fn as_raw(&self) -> (*const sockaddr, socklen_t) {
+    /// As C has it, for as long as this one stays where it is.
+    pub fn as_raw(&self) -> (*const sockaddr, socklen_t) {
         ((&raw const self.storage).cast(), self.len)
     }
 }
@@ -60,6 +61,36 @@ impl From<SocketAddr> for SocketAddress {
             SocketAddr::V6(_) => size_of::<sockaddr_in6>(),
         };
         SocketAddress { storage: to_storage(address), len: len as socklen_t }
+    }
+}
+
+/// An IP address and port in the kernel's form, in as few bytes as it takes: for long lists.
+#[derive(Clone, Copy)]
+pub struct CompactAddress {
+    /// A sockaddr_in6, or a sockaddr_in in its place.
+    raw: MaybeUninit<sockaddr_in6>,
+    len: socklen_t,
+}
+
+impl CompactAddress {
+    pub(super) fn as_raw(&self) -> (*const sockaddr, socklen_t) {
+        (self.raw.as_ptr().cast(), self.len)
+    }
+}
+
+impl From<SocketAddr> for CompactAddress {
+    fn from(address: SocketAddr) -> Self {
+        let (storage, len) = SocketAddress::from(address).storage();
+        let mut raw = MaybeUninit::<sockaddr_in6>::zeroed();
+        // SAFETY: `len` is at most the size of a sockaddr_in6, and the storage is larger.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                (&raw const storage).cast::<u8>(),
+                raw.as_mut_ptr().cast::<u8>(),
+                (len as usize).min(size_of::<sockaddr_in6>()),
+            );
+        }
+        CompactAddress { raw, len }
     }
 }
 

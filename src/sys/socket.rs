@@ -89,8 +89,17 @@ pub(super) fn empty_message() -> libc::msghdr {
 
 /// A new UDP socket, closed on exec.
 pub fn udp_socket(domain: libc::c_int) -> Result<OwnedFd> {
+    new_socket(domain, libc::SOCK_DGRAM, 0)
+}
+
+/// A new raw socket (raw(7)) of a protocol, closed on exec. `EPERM` without CAP_NET_RAW.
+pub fn raw_socket(domain: libc::c_int, protocol: u8) -> Result<OwnedFd> {
+    new_socket(domain, libc::SOCK_RAW, protocol.into())
+}
+
+fn new_socket(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> Result<OwnedFd> {
     // SAFETY: socket(2) takes no pointer.
-    let fd = value(unsafe { libc::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    let fd = value(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })?;
     // SAFETY: the kernel just made it, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -198,12 +198,17 @@ impl Udp {
 
     /// The texts of what waits now.
     pub fn waiting(&self) -> Vec<String> {
+        self.arrived().into_iter().map(|datagram| datagram.text).collect()
+    }
+
+    /// What waits now.
+    pub fn arrived(&self) -> Vec<Datagram> {
         let is_there = || {
             let mut wanted = libc::pollfd { fd: self.as_raw_fd(), events: libc::POLLIN, revents: 0 };
             // SAFETY: one pollfd.
             unsafe { libc::poll(&raw mut wanted, 1, 0) == 1 }
         };
-        std::iter::from_fn(|| is_there().then(|| self.take_one().text)).collect()
+        std::iter::from_fn(|| is_there().then(|| self.take_one())).collect()
     }
 
     /// The texts of all that comes before [`Udp::end`].

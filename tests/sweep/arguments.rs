@@ -3,15 +3,20 @@
 //! A pointer and its length are one argument: a length is either true, or so large that it must be
 //! refused. To say 1 GiB of 64 KiB would be the caller's own fault, and such lies aren't told.
 
+use castio::ffi::amt_receive::castio_amt_info;
 use castio::ffi::multicast::manager_state::{castio_membership_event, castio_membership_state};
+use castio::ffi::subscription::castio_subscription_info;
 use libc::{AF_INET, AF_INET6, AF_UNIX};
 use libc::{EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENODEV, ENOTSOCK, EOPNOTSUPP, EPROTOTYPE};
 
+use crate::amt;
 use crate::datagrams;
 use crate::handles::Handle;
 use crate::memberships;
 use crate::memory::Guarded;
+use crate::relays;
 use crate::support::declarations::{Function, Variable};
+use crate::tunnels;
 use crate::values;
 use crate::zoo::{self, Sort};
 
@@ -113,6 +118,7 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("int" | "pid_t", _) => ints(name),
         ("unsigned int", _) if name == "flags" => flags(),
         ("unsigned int", _) => indices(called),
+        ("uint16_t", _) if called == "castio_subscribe" => amt::ports(),
         ("uint16_t", _) => [9, 0, 1, 255, 0xFFFF].map(|port| Choice::new(port.to_string(), &[port])).into(),
         ("uint64_t", _) if name == "token" => tokens(),
         ("size_t", _) if name == "bytes" => sizes(called),
@@ -120,7 +126,7 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("void *", Some(("size_t", "len"))) => values::buffers(false),
         ("char *", Some(("size_t", "len"))) => values::text_buffers(),
         ("const char *", _) => values::texts(called, name),
-        ("const char * const *" | "const char *const *", Some(("size_t", "count"))) => values::text_lists(),
+        ("const char * const *" | "const char *const *", Some(("size_t", "count"))) => values::text_lists(called),
         ("const struct iovec *", Some(("struct castio_datagram_view *", _))) => datagrams::buffers_and_views(),
         ("const struct iovec *", Some(("int", "iovcnt"))) => values::vectors(called.contains("read"), true),
         ("struct iovec *", Some(("int", "iovcnt"))) => values::vectors(false, false),
@@ -128,7 +134,7 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("const struct sockaddr_storage *", Some(("size_t", "count"))) if called.contains("send") => {
             datagrams::destinations()
         }
-        ("const struct sockaddr_storage *", Some(("size_t", "count"))) => values::address_lists(),
+        ("const struct sockaddr_storage *", Some(("size_t", "count"))) => values::address_lists(called),
         ("struct sockaddr_storage *", Some(("size_t", "capacity"))) => values::room(128, None),
         ("struct castio_interface *", Some(("size_t", "capacity"))) => {
             values::room(size_of::<castio::ffi::interface::castio_interface>(), Some(size_of::<usize>()))
@@ -148,6 +154,24 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         }
         ("int *", Some(("size_t", "capacity"))) => values::room(4, None),
         ("const struct castio_membership_options *", _) => memberships::options(),
+        ("const struct iovec *", Some(("size_t", "count"))) => tunnels::packets(),
+        ("struct iovec *", Some(("size_t", "capacity"))) => values::room(size_of::<libc::iovec>(), None),
+        ("const struct castio_tunnel_options *", _) => tunnels::tunnel_options(),
+        ("const struct castio_bridge_options *", _) => tunnels::bridge_options(),
+        ("struct castio_tunnel_info *", _) => {
+            values::growing_struct(size_of::<castio::ffi::tunnel::castio_tunnel_info>())
+        }
+        ("struct castio_bridge_info *", _) => {
+            values::growing_struct(size_of::<castio::ffi::bridge::castio_bridge_info>())
+        }
+        ("const struct castio_amt_relay_options *", _) => relays::options(),
+        ("struct castio_amt_relay_info *", _) => {
+            values::growing_struct(size_of::<castio::ffi::amt_relay::castio_amt_relay_info>())
+        }
+        ("const struct castio_amt_options *", _) => amt::amt_options(),
+        ("const struct castio_subscribe_options *", _) => amt::subscribe_options(),
+        ("struct castio_amt_info *", _) => values::growing_struct(size_of::<castio_amt_info>()),
+        ("struct castio_subscription_info *", _) => values::growing_struct(size_of::<castio_subscription_info>()),
         (ctype, _) if ctype.ends_with("**") && Handle::of(ctype).is_some() => places(size_of::<usize>(), false),
         (ctype, _) if Handle::of(ctype).is_some() => handles(called),
         ("const struct castio_datagram *", Some(("size_t", "count"))) => datagrams::datagrams(),
@@ -195,6 +219,7 @@ fn ints(name: &str) -> Vec<Choice> {
     let is_wrong = |value: i32| match name {
         "ttl" => !(0..=255).contains(&value),
         "mode" => !(0..=1).contains(&value),
+        "kind" => !(1..=4).contains(&value),
         "owner" => value == i32::MIN,
         "tid" => value < 0,
         _ => false,
@@ -213,7 +238,7 @@ fn flags() -> Vec<Choice> {
 /// Indices of interfaces. Leaving and asking by an index that is gone means: not joined there; a wish can
 /// wait for one, and a diagnosis has a finding for it.
 fn indices(function: &str) -> Vec<Choice> {
-    let may_be_gone = ["leave_group", "get_source_filter", "membership", "diagnose"];
+    let may_be_gone = ["leave_group", "get_source_filter", "membership", "diagnose", "subscribe"];
     let must_exist = !may_be_gone.iter().any(|word| function.contains(word));
     let unknown = [4711, 0x7FFF_FFFF, 0xFFFF_FFFF].map(|index: u32| (index, must_exist));
     let mut all = vec![(values::good_index(), false), (1, false), (0, false)];

@@ -2,14 +2,17 @@
 //! in a network of its own, where nothing gets out. A function that is added to the header is swept
 //! from then on: its arguments come from its prototype, and one that isn't understood fails here.
 
+mod amt;
 mod arguments;
 mod datagrams;
 mod handles;
 mod memberships;
 mod memory;
+mod relays;
 mod subject;
 #[path = "../support/mod.rs"]
 mod support;
+mod tunnels;
 mod values;
 mod zoo;
 

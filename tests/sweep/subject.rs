@@ -64,7 +64,8 @@ impl Subject {
                 std::mem::transmute::<*mut c_void, Name>(error_name),
             )
         };
-        let handle = function.parameters.iter().find_map(|parameter| Handle::of(&parameter.ctype));
+        // What it makes rather than what it makes it of.
+        let handle = function.parameters.iter().rev().find_map(|parameter| Handle::of(&parameter.ctype));
         let maker = handle.map(|handle| Maker::new(handle, name, symbol));
         Subject { function, arguments, address, error_name, maker, record: map(record) }
     }

@@ -115,6 +115,9 @@ pub fn good_text(name: &str) -> &'static str {
         "interface" | "interfaces" => INTERFACE,
         "cidr" => "192.12.34.7/24",
         "call" => "castio_leave_group",
+        "relays" => "10.1.0.2, [fd01::2]:2268",
+        "local" => "10.1.0.1",
+        "remote" => "10.1.0.2",
         _ => panic!("no text is known for {name}"),
     }
 }
@@ -123,10 +126,11 @@ pub fn good_text(name: &str) -> &'static str {
 fn is_optional(function: &str, name: &str) -> bool {
     match name {
         "interface" => !["castio_broadcast_address", "castio_interface_index"].contains(&function),
-        "source" => ["castio_open_receiver", "castio_membership", "castio_diagnose"]
+        "source" if function == "castio_amt_find_relays" => false,
+        "source" => ["castio_open_receiver", "castio_membership", "castio_diagnose", "castio_amt", "castio_subscribe"]
             .iter()
             .any(|room| function.starts_with(room)),
-        "call" | "interfaces" => true,
+        "call" | "interfaces" | "relays" | "local" => true,
         _ => false,
     }
 }
@@ -156,7 +160,12 @@ pub fn texts(function: &str, name: &str) -> Vec<Choice> {
     all
 }
 
-pub fn text_lists() -> Vec<Choice> {
+/// What an impossible count is: where the kernel has a limit, too many.
+fn impossible_count(function: &str) -> i32 {
+    if function.starts_with("castio_amt") { EINVAL } else { ENOBUFS }
+}
+
+pub fn text_lists(function: &str) -> Vec<Choice> {
     let list = |label: &str, texts: &[Option<&str>]| {
         let texts: Vec<Option<Guarded>> =
             texts.iter().map(|text| text.map(|text| Guarded::read_only(format!("{text}\0").as_bytes()))).collect();
@@ -179,7 +188,7 @@ pub fn text_lists() -> Vec<Choice> {
         words: vec![all[0].words[0], count],
         ..Choice::new(format!("good ones, {count:#x}"), &[])
     });
-    all.extend(misled.map(|choice| choice.mistake(ENOBUFS)));
+    all.extend(misled.map(|choice| choice.mistake(impossible_count(function))));
     all
 }
 
@@ -213,7 +222,7 @@ pub fn storage(text: &str) -> Vec<u8> {
     bytes
 }
 
-pub fn address_lists() -> Vec<Choice> {
+pub fn address_lists(function: &str) -> Vec<Choice> {
     let list = |label: &str, image: &[u8]| memory(label, image, true, &[image.len() / 128]);
     let good = [storage("10.1.0.2"), storage("10.1.0.3")].concat();
     let mut all = vec![list("good ones", &good), list("one", &good[..128]), list("none", &[])];
@@ -223,7 +232,7 @@ pub fn address_lists() -> Vec<Choice> {
     all.push(list("all zero", &[0; 256]).mistake(EAFNOSUPPORT));
     all.push(list("all ones", &[0xFF; 256]).mistake(EAFNOSUPPORT));
     all.extend([null(0), null(1).mistake(EFAULT), null(usize::MAX)]);
-    all.extend(IMPOSSIBLE.map(|count| memory("good ones", &good, true, &[count]).mistake(ENOBUFS)));
+    all.extend(IMPOSSIBLE.map(|count| memory("good ones", &good, true, &[count]).mistake(impossible_count(function))));
     all
 }
 

@@ -16,6 +16,8 @@ macro_rules! rows {
     };
 }
 
+mod amt;
+mod amt_relay;
 mod broadcast;
 mod datagram;
 mod diagnose;
@@ -23,10 +25,11 @@ mod everywhere;
 mod membership;
 mod multicast;
 mod transfer;
+mod tunnel;
 mod urgent;
 
 /// Each file, by its name.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 11] = [
     ("everywhere", everywhere::ROWS),
     ("transfer", transfer::ROWS),
     ("urgent", urgent::ROWS),
@@ -34,12 +37,15 @@ const FILES: [(&str, &str); 8] = [
     ("membership", membership::ROWS),
     ("broadcast", broadcast::ROWS),
     ("datagram", datagram::ROWS),
+    ("tunnel", tunnel::ROWS),
+    ("amt_relay", amt_relay::ROWS),
+    ("amt", amt::ROWS),
     ("diagnose", diagnose::ROWS),
 ];
 
 /// Functions that never fail, and so are in no row.
-pub const NEVER_FAIL: &str =
-    "version version_number error_name finding_name sender_close receiver_close membership_close";
+pub const NEVER_FAIL: &str = "version version_number error_name finding_name sender_close receiver_close membership_close amt_relay_close \
+     amt_close subscription_close tunnel_close bridge_close";
 
 /// The second form of some functions, which has the errors of the first.
 const TWIN: &str = "_addr";

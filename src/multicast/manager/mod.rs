@@ -238,6 +238,11 @@ impl<'fd> Manager<'fd> {
         self.netlink.fd().as_raw_fd()
     }
 
+    /// To wait on, too.
+    pub fn netlink_fd(&self) -> BorrowedFd<'_> {
+        self.netlink.fd()
+    }
+
     /// What has become of memberships.
     pub fn events(&self) -> &Events {
         &self.events

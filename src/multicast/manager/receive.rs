@@ -1,6 +1,6 @@
 //! What arrives on all the sockets, by one call.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::Manager;
 use super::sockets::{OWN, Sockets};
@@ -110,7 +110,17 @@ impl Manager<'_> {
 
     /// To wait on: readable when a datagram waits, or news of the kernel.
     pub fn receive_fd(&mut self) -> Result<i32> {
-        Ok(self.inbox()?.readable.fd().as_raw_fd())
+        Ok(self.receive_descriptor()?.as_raw_fd())
+    }
+
+    /// The same, borrowed.
+    pub(crate) fn receive_descriptor(&mut self) -> Result<BorrowedFd<'_>> {
+        Ok(self.inbox()?.readable.fd())
+    }
+
+    /// Whether datagrams were taken from the kernel and not handed out yet.
+    pub(crate) fn holds_datagrams(&self) -> bool {
+        self.inbox.as_ref().is_some_and(|inbox| inbox.reader.has_more())
     }
 
     /// Waits until there is something on any socket, keeping the wishes true meanwhile, then calls `each`

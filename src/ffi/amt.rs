@@ -1,0 +1,331 @@
+//! Tunnels: AMT gateway
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::net::IpAddr;
+
+use libc::{sockaddr, sockaddr_storage, socklen_t};
+
+use super::convert::{self, Place, array};
+use super::guard::guard;
+use super::multicast::filter::{CASTIO_FILTER_EXCLUDE, CASTIO_FILTER_INCLUDE};
+use crate::address::Scoped;
+use crate::error::{Errno, Result};
+use crate::tunnel::amt::client::{Client, Settings, text};
+use crate::tunnel::amt::gateway::{Candidate, Filter};
+
+/// Receives multicast groups through a relay: see castio_amt_open().
+pub struct castio_amt(pub(super) Client);
+
+/// castio_amt_options: the relays given are asked for a relay first (Discovery), as anycast addresses
+/// always are; the one that they name is used.
+pub const CASTIO_AMT_DISCOVER: c_uint = 1;
+/// castio_amt_options: the relay is asked to show congestion marks on the outside of the tunnel (RFC
+/// 9601). One that doesn't know this costs a second more at first.
+pub const CASTIO_AMT_ECN: c_uint = 2;
+/// castio_amt_options: a relay that brings nothing within 4 seconds is left for the next one, if there is
+/// one (RFC 8777).
+pub const CASTIO_AMT_LEAVE_SILENT: c_uint = 4;
+
+const FLAGS: c_uint = CASTIO_AMT_DISCOVER | CASTIO_AMT_ECN | CASTIO_AMT_LEAVE_SILENT;
+
+/// How a gateway works: see castio_amt_open(). All zero but struct_size is the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct castio_amt_options {
+    /// sizeof(struct castio_amt_options).
+    pub struct_size: usize,
+    /// The address to send from, "192.0.2.2", where relays of its family are concerned; NULL for the
+    /// kernel's choice, which follows the routes as they change.
+    pub local: *const c_char,
+    /// How many datagrams (or coalesced runs of them) one call takes from the kernel at most, 1 to 1024;
+    /// 0 for 64.
+    pub slots: usize,
+    /// CASTIO_AMT_*.
+    pub flags: c_uint,
+    /// The UDP port to send from; 0 for the kernel's choice.
+    pub port: u16,
+}
+
+/// Makes a handle that receives multicast through a network that only carries unicast: the gateway's end
+/// of AMT (RFC 7450). A relay that the multicast reaches sends it on, by UDP, to this program alone; no
+/// privilege is needed. Nothing is sent before castio_amt_join.
+///
+/// A relay that doesn't answer is asked ever more slowly, up to every two minutes; after four questions the
+/// next one is tried, and the first rests for 3 to 10 minutes. One that says that it is full is left alone
+/// for 10 minutes.
+///
+/// - relays: "192.0.2.1", "2001:db8::1", with a port other than 2268 "192.0.2.1:99" or "[2001:db8::1]:99";
+///   several, separated by commas or spaces, are tried in this order. NULL: whichever relay is nearest by
+///   the anycast addresses 192.52.193.1 and 2001:3::1. castio_amt_find_relays asks DNS.
+/// - options: its struct_size set, or NULL for the default.
+/// - out: written with the handle, for castio_amt_close.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EINVAL: relays isn't a list of addresses, or has more than 64; struct_size is too small; local isn't an
+///   address; more than 1024 slots; a flag isn't known.
+/// -ENODEV: local names an interface behind % that isn't there.
+/// -EADDRNOTAVAIL: local isn't an address of this host. -EADDRINUSE: the port is taken.
+/// -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
+/// -EAFNOSUPPORT: this host has no address family that a relay is of.
+/// -EFAULT: out is NULL. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no descriptor left.
+///
+/// A handle is for one thread at a time. Since 0.1.0. See RFC 7450.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_open(
+    relays: *const c_char,
+    options: *const castio_amt_options,
+    out: *mut *mut castio_amt,
+) -> c_int {
+    // SAFETY: the header asks for text that ends in a NUL, NULL or a struct of the size that it says, and a
+    // place.
+    guard(|| unsafe {
+        let place = Place::new(out)?;
+        let settings = settings(relays, options)?;
+        place.put(Box::into_raw(Box::new(castio_amt(Client::open(settings)?))));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// Text or NULL; NULL or a struct of the size that it says, with text or NULL in it.
+pub(super) unsafe fn settings(relays: *const c_char, options: *const castio_amt_options) -> Result<Settings> {
+    let mut chosen = castio_amt_options { struct_size: 0, local: std::ptr::null(), slots: 0, flags: 0, port: 0 };
+    if !options.is_null() {
+        // SAFETY: promised by the caller.
+        if unsafe { convert::struct_size(options.cast()) } < size_of::<castio_amt_options>() {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: it is as large as it says.
+        chosen = unsafe { *options };
+    }
+    if chosen.flags & !FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let has = |flag| chosen.flags & flag != 0;
+    // SAFETY: promised by the caller.
+    let (relays, local) = unsafe { (convert::optional_text(relays), convert::optional_text(chosen.local)) };
+    let candidates = match relays {
+        Some(relays) => text::relays(relays, has(CASTIO_AMT_DISCOVER))?,
+        None => Candidate::anycast(),
+    };
+    Ok(Settings {
+        candidates,
+        local: local.map(Scoped::parse).transpose()?.map(|local| local.ip),
+        port: chosen.port,
+        slots: if chosen.slots == 0 { 64 } else { chosen.slots },
+        ecn: has(CASTIO_AMT_ECN),
+        leave_silent: has(CASTIO_AMT_LEAVE_SILENT),
+    })
+}
+
+/// Leaves every group, tells the relay to end the tunnel (Teardown, where the relay offers it), and frees
+/// the handle. Doesn't wait for an answer. NULL is fine.
+///
+/// Never fails. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_close(amt: *mut castio_amt) {
+    guard(|| {
+        if !amt.is_null() {
+            // SAFETY: made by castio_amt_open, and the header asks to close it once.
+            drop(unsafe { Box::from_raw(amt) });
+        }
+        Ok(())
+    });
+}
+
+/// Receives a group, or one source of it, from now on, and asks the relay for it, at once if there is one.
+/// Any number of groups and sources, each by a call of its own. What wasn't joined isn't received, whatever
+/// the relay sends.
+///
+/// - amt: from castio_amt_open.
+/// - group: "232.1.2.3", "ff3e::7"; of either family, whatever the relay's is.
+/// - source: NULL for any source, or the one to receive from.
+///
+/// Returns 0. castio_amt_info tells whether a relay has taken it.
+///
+/// Errors:
+/// -EADDRINUSE: this is joined already; or the group is joined whole and now by source, or the reverse.
+/// -EINVAL: group or source isn't an address of its kind; or the group never leaves its link or host
+///   (224.0.0.0/24, ff01::, ff02::).
+/// -ENODEV: an address names an interface behind % that isn't there.
+/// -EAFNOSUPPORT: families that disagree. -EFAULT: amt or group is NULL.
+///
+/// One thread at a time. Since 0.1.0. See RFC 7450.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_join(amt: *mut castio_amt, group: *const c_char, source: *const c_char) -> c_int {
+    // SAFETY: the header asks for a handle, and text that ends in a NUL.
+    guard(|| unsafe {
+        let client = handle(amt)?;
+        let (group, source) = texts(group, source)?;
+        client.join(group, source)
+    })
+}
+
+/// castio_amt_join by socket address.
+///
+/// - group, group_len: a struct sockaddr_in or sockaddr_in6; its port doesn't count.
+/// - source, source_len: likewise, or NULL.
+///
+/// Returns, errors, threads as castio_amt_join. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_join_addr(
+    amt: *mut castio_amt,
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and addresses of these lengths.
+    guard(|| unsafe {
+        let client = handle(amt)?;
+        let (group, source) = addresses(group, group_len, source, source_len)?;
+        client.join(group, source)
+    })
+}
+
+/// Takes a castio_amt_join back: the relay is told, and what it still sends isn't received.
+///
+/// - amt: from castio_amt_open.
+/// - group, source: the same as with castio_amt_join.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EADDRNOTAVAIL: this isn't joined.
+/// -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_amt_join. -EFAULT: amt or group is NULL.
+///
+/// One thread at a time. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_leave(amt: *mut castio_amt, group: *const c_char, source: *const c_char) -> c_int {
+    // SAFETY: the header asks for a handle, and text that ends in a NUL.
+    guard(|| unsafe {
+        let client = handle(amt)?;
+        let (group, source) = texts(group, source)?;
+        client.leave(group, source)
+    })
+}
+
+/// castio_amt_leave by socket address.
+///
+/// - group, group_len, source, source_len: the same as with castio_amt_join_addr.
+///
+/// Returns, errors, threads as castio_amt_leave. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_leave_addr(
+    amt: *mut castio_amt,
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and addresses of these lengths.
+    guard(|| unsafe {
+        let client = handle(amt)?;
+        let (group, source) = addresses(group, group_len, source, source_len)?;
+        client.leave(group, source)
+    })
+}
+
+/// Makes a group's source filter what is given, whatever it was, and joins the group if need be.
+///
+/// - amt: from castio_amt_open.
+/// - group: as in castio_amt_join.
+/// - mode: CASTIO_FILTER_EXCLUDE (with no source: from any) or CASTIO_FILTER_INCLUDE (with no source:
+///   leaves the group).
+/// - sources, count: addresses in text, of the group's family.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EINVAL: mode is neither; group or a source isn't an address of its kind.
+/// -ENODEV: an address names an interface behind % that isn't there.
+/// -EAFNOSUPPORT: families that disagree. -EFAULT: amt, group, sources or one of them is NULL.
+///
+/// One thread at a time. Since 0.1.0. See castio_set_source_filter.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_set_source_filter(
+    amt: *mut castio_amt,
+    group: *const c_char,
+    mode: c_int,
+    sources: *const *const c_char,
+    count: usize,
+) -> c_int {
+    // SAFETY: the header asks for a handle, text that ends in a NUL, and an array of such.
+    guard(|| unsafe {
+        let client = handle(amt)?;
+        let (group, _) = texts(group, std::ptr::null())?;
+        let read = |index| Ok(Scoped::parse(convert::text(sources.add(index).read())?)?.ip);
+        let filter = filter(mode, (0..array(sources, count)?).map(read).collect::<Result<_>>()?)?;
+        client.set_filter(group, filter)
+    })
+}
+
+/// castio_amt_set_source_filter by socket address.
+///
+/// - group, group_len: as in castio_amt_join_addr.
+/// - sources, count: an array of addresses.
+///
+/// Returns 0. Errors, threads as castio_amt_set_source_filter. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_set_source_filter_addr(
+    amt: *mut castio_amt,
+    group: *const sockaddr,
+    group_len: socklen_t,
+    mode: c_int,
+    sources: *const sockaddr_storage,
+    count: usize,
+) -> c_int {
+    // SAFETY: the header asks for a handle, an address of this length, and an array of addresses.
+    guard(|| unsafe {
+        let client = handle(amt)?;
+        let (group, _) = addresses(group, group_len, std::ptr::null(), 0)?;
+        let len = size_of::<sockaddr_storage>() as socklen_t;
+        let read = |index| Ok(convert::address(sources.add(index).cast(), len)?.ip().to_canonical());
+        let filter = filter(mode, (0..array(sources, count)?).map(read).collect::<Result<_>>()?)?;
+        client.set_filter(group, filter)
+    })
+}
+
+fn filter(mode: c_int, sources: Vec<IpAddr>) -> Result<Filter> {
+    match mode {
+        CASTIO_FILTER_EXCLUDE => Ok(Filter::all_but(sources)),
+        CASTIO_FILTER_INCLUDE => Ok(Filter::only(sources)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// # Safety
+/// NULL, or a handle that nobody else uses meanwhile.
+pub(super) unsafe fn handle<'call>(amt: *mut castio_amt) -> Result<&'call mut Client> {
+    // SAFETY: promised by the caller.
+    unsafe { amt.as_mut() }.map(|amt| &mut amt.0).ok_or(Errno::EFAULT)
+}
+
+/// # Safety
+/// Each is NULL or ends in a NUL.
+unsafe fn texts(group: *const c_char, source: *const c_char) -> Result<(IpAddr, Option<IpAddr>)> {
+    // SAFETY: promised by the caller.
+    let (group, source) = unsafe { (convert::text(group)?, convert::optional_text(source)) };
+    let source = source.map(Scoped::parse).transpose()?.map(|source| source.ip);
+    Ok((Scoped::parse(group)?.ip, source))
+}
+
+/// # Safety
+/// Each address can be read for its length, or is NULL.
+unsafe fn addresses(
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+) -> Result<(IpAddr, Option<IpAddr>)> {
+    // SAFETY: promised by the caller.
+    let group = unsafe { convert::address(group, group_len)? }.ip().to_canonical();
+    let source = match source.is_null() {
+        true => None,
+        // SAFETY: promised by the caller.
+        false => Some(unsafe { convert::address(source, source_len)? }.ip().to_canonical()),
+    };
+    Ok((group, source))
+}

@@ -1,0 +1,421 @@
+//! Tunnels: AMT relay.
+
+use std::ffi::{c_char, c_int, c_uint};
+
+use super::convert::{self, Place, array};
+use super::guard::guard;
+use crate::deadline::Deadline;
+use crate::error::{Errno, Result};
+use crate::tunnel::amt::server::{Options, Server};
+
+/// Serves gateways: see castio_amt_relay_open().
+pub struct castio_amt_relay(Server);
+
+/// castio_amt_relay_options: packets keep their TTL, and those that have come with a TTL of 1 are
+/// forwarded, which no router does. For sources on this host's own network that leave it at 1.
+pub const CASTIO_AMT_RELAY_KEEP_TTL: c_uint = 1;
+
+/// How a relay is to be: see castio_amt_relay_open(). All zero but struct_size is the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct castio_amt_relay_options {
+    /// sizeof(struct castio_amt_relay_options).
+    pub struct_size: usize,
+    /// The addresses to listen at, "192.0.2.1, 2001:db8::1"; NULL for all of this host's.
+    pub listen: *const c_char,
+    /// The addresses to tell gateways that ask an anycast address, at most one of each family; NULL for
+    /// the address that was asked.
+    pub advertise: *const c_char,
+    /// The interfaces that multicast comes from, each as with castio_membership_add: "eth0", "eth*",
+    /// "192.0.2.2", "3", "*"; several with commas between. NULL: for each group that of the route to it.
+    pub upstream: *const c_char,
+    /// The UDP ports to forward. NULL: whole packets, to any port and of any protocol, which takes
+    /// CAP_NET_RAW.
+    pub ports: *const u16,
+    /// How many ports.
+    pub port_count: usize,
+    /// CASTIO_AMT_RELAY_*.
+    pub flags: c_uint,
+    /// The UDP port to listen at; 0 for AMT's, 2268.
+    pub port: c_uint,
+    /// How often gateways shall report, in seconds, at most 31,744; 0 for 125.
+    pub query_interval_s: c_uint,
+    /// How many reports in a row may be lost, at most 7; 0 for 2.
+    pub robustness: c_uint,
+    /// The most tunnels; 0 for 10,000. Near it new gateways are told to look for another relay.
+    pub tunnels: c_uint,
+    /// The most groups of a tunnel; 0 for 256.
+    pub groups: c_uint,
+    /// The most sources of a group of a tunnel; 0 for 64.
+    pub sources: c_uint,
+    /// The most groups of all tunnels together; 0 for 65,536.
+    pub groups_in_all: c_uint,
+    /// The most answers in a second to an IPv4 address or an IPv6 /64 from where there is no tunnel;
+    /// 0 for 16. See castio_amt_relay_open().
+    pub answers_per_second: c_uint,
+    /// The MTU of the networks to gateways, 1,280 at least; 0 for 1,500.
+    pub mtu: c_uint,
+    /// The most bytes of multicast to a tunnel in a second; 0 for no limit.
+    pub bytes_per_second: u64,
+}
+
+/// What a relay has done so far, and what it hasn't and why: see castio_amt_relay_info().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct castio_amt_relay_info {
+    /// sizeof(struct castio_amt_relay_info), set by the caller.
+    pub struct_size: usize,
+    /// Tunnels now.
+    pub tunnels: u64,
+    /// Groups that they listen to now.
+    pub groups: u64,
+    /// Groups or sources that couldn't be joined upstream. It is tried again.
+    pub refused_joins: u64,
+    /// Discoveries received.
+    pub discoveries: u64,
+    /// Advertisements sent.
+    pub advertisements: u64,
+    /// Requests received.
+    pub requests: u64,
+    /// Queries sent.
+    pub queries: u64,
+    /// Updates whose MAC was right.
+    pub updates: u64,
+    /// Teardowns whose MAC was right.
+    pub teardowns: u64,
+    /// Tunnels that began.
+    pub opened: u64,
+    /// Tunnels that ended by a Teardown.
+    pub closed: u64,
+    /// Tunnels whose gateway reported no more.
+    pub expired: u64,
+    /// Destinations said to be unreachable by ICMP.
+    pub unreachable: u64,
+    /// Messages dropped: not AMT, cut, or too long.
+    pub dropped_malformed: u64,
+    /// Messages dropped: of a type that only a relay sends.
+    pub dropped_unexpected: u64,
+    /// Updates and Teardowns dropped: a wrong MAC, or one that is too old.
+    pub dropped_forged: u64,
+    /// Updates dropped: no good report in them.
+    pub dropped_report: u64,
+    /// Discoveries and Requests not answered: too many from there.
+    pub dropped_throttled: u64,
+    /// Answers dropped: nobody fetched them.
+    pub dropped_answer: u64,
+    /// Updates refused: no room for another tunnel.
+    pub refused_tunnels: u64,
+    /// Records refused: no room for another group.
+    pub refused_groups: u64,
+    /// Sources refused: no room for them, or they aren't any.
+    pub refused_sources: u64,
+    /// Records refused: a group that doesn't leave its link, or one for joining by source wanted whole.
+    pub refused_scope: u64,
+    /// Multicast packets that came in.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets dropped: no tunnel wants them.
+    pub dropped_unwanted: u64,
+    /// Packets dropped: no good IP packet, or one that is no multicast.
+    pub dropped_packet: u64,
+    /// Packets dropped: to a group that doesn't leave its link.
+    pub dropped_scope: u64,
+    /// Packets dropped: the TTL or hop limit was used up.
+    pub dropped_ttl: u64,
+    /// Packets dropped: too large for a tunnel, and not to be fragmented.
+    pub dropped_too_large: u64,
+    /// Packets that were fragmented.
+    pub fragmented: u64,
+    /// Packets dropped in the kernel, which had no room left.
+    pub dropped_by_socket: u64,
+    /// Data messages sent.
+    pub copies: u64,
+    /// Their bytes, AMT's header included.
+    pub copied_bytes: u64,
+    /// Data messages dropped: over the tunnel's bytes per second.
+    pub dropped_rate: u64,
+    /// Data messages dropped: the kernel had no room to send.
+    pub dropped_no_room: u64,
+    /// Data messages dropped: the kernel refused to send them there.
+    pub dropped_error: u64,
+}
+
+/// Opens an AMT relay (RFC 7450): hosts without multicast reach it by unicast UDP, tell which groups
+/// they listen to, and get what comes to these groups here. It joins upstream what any of them wants,
+/// and only that. Without a thread: call castio_amt_relay_process when castio_amt_relay_fd is readable
+/// or castio_amt_relay_timeout_ms has passed, or let castio_amt_relay_run do it.
+///
+/// Packets come in by UDP sockets on given ports, which needs no privilege, and get new headers, with
+/// the source's address and port; or whole from packet sockets (`AF_PACKET`), among which isn't what this host
+/// itself sends. A packet loses 1 of its TTL, as at
+/// every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be;
+/// else it is dropped and counted. Groups that don't leave their link (224.0.0.0/24, ff01::, ff02::)
+/// are neither joined nor forwarded.
+///
+/// Nothing is kept of a gateway before it has shown that it gets what is sent to its address. Before
+/// that AMT's answers are larger than what asks for them: 12 or 24 bytes for 8, and 66 or 106 for 8, IP's
+/// and UDP's headers not counted. So that nobody can have them sent to a victim in numbers, each address
+/// gets only so many in a second (answers_per_second) unless it has a tunnel. Linux's gateways, which
+/// have the flags at other bits, are served too.
+///
+/// - options: its struct_size set, or NULL for the default.
+/// - out: written with the handle, for castio_amt_relay_close.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EPERM: no ports are given, and this process may not open packet sockets.
+/// -EADDRINUSE: the port is taken. -EADDRNOTAVAIL: an address isn't this host's.
+/// -EACCES: the port is a privileged one.
+/// -EINVAL: struct_size is too small, or an option is no address, no interface, or out of its range.
+/// -ENODEV: an address names an interface that there isn't. -EFAULT: out is NULL, or ports with a count.
+/// -EAFNOSUPPORT: an IPv6 address on a host without IPv6.
+/// -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
+///
+/// A handle is for one thread at a time, in the network namespace where it was opened. Since 0.1.0. See
+/// RFC 7450, RFC 3376, RFC 3810, packet(7).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_open(
+    options: *const castio_amt_relay_options,
+    out: *mut *mut castio_amt_relay,
+) -> c_int {
+    // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
+    guard(|| unsafe {
+        let place = Place::new(out)?;
+        let server = Server::open(chosen(options)?)?;
+        place.put(Box::into_raw(Box::new(castio_amt_relay(server))));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// NULL, or a struct of the size that it says, whose pointers are as the header says.
+unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
+    let mut chosen = Options::default();
+    if options.is_null() {
+        chosen.listen(None, 0)?;
+        return Ok(chosen);
+    }
+    // SAFETY: promised by the caller.
+    let given = unsafe {
+        if convert::struct_size(options.cast()) < size_of::<castio_amt_relay_options>() {
+            return Err(Errno::EINVAL);
+        }
+        *options
+    };
+    // SAFETY: texts that end in a NUL, or NULL.
+    let (listen, advertise, upstream) = unsafe {
+        let text = |text| convert::optional_text(text);
+        (text(given.listen), text(given.advertise), text(given.upstream))
+    };
+    chosen.listen(listen, u16::try_from(given.port).map_err(|_| Errno::EINVAL)?)?;
+    advertise.map_or(Ok(()), |text| chosen.advertise(text))?;
+    upstream.map_or(Ok(()), |text| chosen.upstream(text))?;
+    if array(given.ports, given.port_count)? > 0 {
+        // SAFETY: so many ports, as the caller promises.
+        chosen.ports(unsafe { std::slice::from_raw_parts(given.ports, given.port_count) })?;
+    }
+    if given.flags & !CASTIO_AMT_RELAY_KEEP_TTL != 0 {
+        return Err(Errno::EINVAL);
+    }
+    chosen.keep_ttl = given.flags & CASTIO_AMT_RELAY_KEEP_TTL != 0;
+    chosen.queries(given.query_interval_s, given.robustness)?;
+    chosen.mtu(given.mtu)?;
+    let settings = &mut chosen.settings;
+    let or_default = |given: c_uint, default: &mut usize| *default = if given > 0 { given as usize } else { *default };
+    or_default(given.tunnels, &mut settings.tunnels);
+    or_default(given.groups, &mut settings.groups);
+    or_default(given.sources, &mut settings.sources);
+    or_default(given.groups_in_all, &mut settings.channels);
+    if given.answers_per_second > 0 {
+        settings.answers_per_second = given.answers_per_second;
+    }
+    settings.bytes_per_second = given.bytes_per_second;
+    Ok(chosen)
+}
+
+/// Leaves all groups, closes the relay's sockets, and frees it. Gateways aren't told: AMT has no message
+/// for it, and they look for another relay when this one answers no more. NULL is fine.
+///
+/// Never fails. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_close(relay: *mut castio_amt_relay) {
+    guard(|| {
+        if !relay.is_null() {
+            // SAFETY: made by castio_amt_relay_open, and the header asks to close it once.
+            drop(unsafe { Box::from_raw(relay) });
+        }
+        Ok(())
+    });
+}
+
+/// The descriptor to poll() for POLLIN: call castio_amt_relay_process when it is readable. It belongs to
+/// the handle: don't read from it, don't close it.
+///
+/// - relay: from castio_amt_relay_open.
+///
+/// Returns the descriptor.
+///
+/// Errors:
+/// -EFAULT: relay is NULL.
+///
+/// Since 0.1.0. See poll(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_fd(relay: *mut castio_amt_relay) -> c_int {
+    // SAFETY: the header asks for a handle.
+    guard(|| unsafe { Ok(handle(relay)?.fd()) })
+}
+
+/// When to call castio_amt_relay_process although the descriptor isn't readable: something runs out.
+/// Made for poll().
+///
+/// - relay: from castio_amt_relay_open.
+/// - timeout_ms: written with the time in milliseconds.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EFAULT: relay or timeout_ms is NULL.
+///
+/// One thread at a time. Since 0.1.0. See poll(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_timeout_ms(relay: *mut castio_amt_relay, timeout_ms: *mut c_int) -> c_int {
+    // SAFETY: the header asks for a handle, and a place.
+    guard(|| unsafe {
+        let (server, place) = (handle(relay)?, Place::new(timeout_ms)?);
+        place.put(Deadline::At(server.timer()).remaining_ms());
+        Result::Ok(())
+    })
+}
+
+/// Does what there is to do: answers gateways, forwards what has come by multicast, and does what is due
+/// by time. Takes one batch from each socket; where there is more, the descriptor stays readable. Waits for
+/// nothing to arrive. Where the kernel has no room for what is to be sent, it gets 2 milliseconds to make
+/// some; what finds none then is dropped and counted.
+///
+/// - relay: from castio_amt_relay_open.
+///
+/// Returns how many messages and packets came in.
+///
+/// Errors:
+/// -EFAULT: relay is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room for something; the
+///   next call goes on.
+///
+/// One thread at a time. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_process(relay: *mut castio_amt_relay) -> c_int {
+    // SAFETY: the header asks for a handle.
+    guard(|| unsafe { Ok(i32::try_from(handle(relay)?.process()?).unwrap_or(i32::MAX)) })
+}
+
+/// castio_amt_relay_process again and again, until the time has passed.
+///
+/// - relay: from castio_amt_relay_open.
+/// - timeout_ms: as in poll(): -1 goes on for ever, 0 does what there is to do now.
+///
+/// Returns 0 when the time has passed.
+///
+/// Errors:
+/// -EFAULT: relay is NULL. Others as castio_amt_relay_process.
+///
+/// One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_run(relay: *mut castio_amt_relay, timeout_ms: c_int) -> c_int {
+    // SAFETY: the header asks for a handle.
+    guard(|| unsafe { handle(relay)?.run(Deadline::from_timeout_ms(timeout_ms)) })
+}
+
+/// Tells how many tunnels and groups there are, and what has been done so far.
+///
+/// - relay: from castio_amt_relay_open.
+/// - info: its struct_size set; the rest is written.
+///
+/// Returns 0.
+///
+/// Errors:
+/// -EFAULT: relay or info is NULL. -EINVAL: struct_size is too small.
+///
+/// One thread at a time. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_info(
+    relay: *mut castio_amt_relay,
+    info: *mut castio_amt_relay_info,
+) -> c_int {
+    // SAFETY: the header asks for a handle, and a struct of the size that it says.
+    guard(|| unsafe {
+        let (server, place) = (handle(relay)?, Place::new(info)?);
+        let struct_size = convert::struct_size(info.cast());
+        if struct_size < size_of::<castio_amt_relay_info>() {
+            return Err(Errno::EINVAL);
+        }
+        let counters = server.counters();
+        place.put(castio_amt_relay_info {
+            struct_size,
+            tunnels: server.relay().tunnel_count() as u64,
+            groups: server.relay().group_count() as u64,
+            refused_joins: server.refused_joins(),
+            discoveries: counters.discoveries,
+            advertisements: counters.advertisements,
+            requests: counters.requests,
+            queries: counters.queries,
+            updates: counters.updates,
+            teardowns: counters.teardowns,
+            opened: counters.opened,
+            closed: counters.closed,
+            expired: counters.expired,
+            unreachable: counters.unreachable,
+            dropped_malformed: counters.dropped_malformed,
+            dropped_unexpected: counters.dropped_unexpected,
+            dropped_forged: counters.dropped_forged,
+            dropped_report: counters.dropped_report,
+            dropped_throttled: counters.dropped_throttled,
+            dropped_answer: counters.dropped_answer,
+            refused_tunnels: counters.refused_tunnels,
+            refused_groups: counters.refused_groups,
+            refused_sources: counters.refused_sources,
+            refused_scope: counters.refused_scope,
+            packets: counters.packets,
+            bytes: counters.bytes,
+            dropped_unwanted: counters.dropped_unwanted,
+            dropped_packet: counters.dropped_packet,
+            dropped_scope: counters.dropped_scope,
+            dropped_ttl: counters.dropped_ttl,
+            dropped_too_large: counters.dropped_too_large,
+            fragmented: counters.fragmented,
+            dropped_by_socket: counters.dropped_by_socket,
+            copies: counters.copies,
+            copied_bytes: counters.copied_bytes,
+            dropped_rate: counters.dropped_rate,
+            dropped_no_room: counters.dropped_no_room,
+            dropped_error: counters.dropped_error,
+        });
+        Ok(())
+    })
+}
+
+/// Writes the relay's state as JSON on one line: "listen", "counters", "tunnels" with the "groups" of each
+/// ("all" of a group's sources or only "sources", "without" some), and "groups" with how many tunnels
+/// want each.
+///
+/// - relay: from castio_amt_relay_open.
+/// - buf, len: where to; cut to fit and ended by a NUL. With len 0 nothing is written.
+///
+/// Returns the length of the whole text in bytes, without the NUL.
+///
+/// Errors:
+/// -EFAULT: relay is NULL, or buf with a length. -EOVERFLOW: longer than an int can tell.
+///
+/// One thread at a time. Since 0.1.0. See RFC 8259.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn castio_amt_relay_json(relay: *mut castio_amt_relay, buf: *mut c_char, len: usize) -> c_int {
+    // SAFETY: the header asks for a handle, and room for so many bytes.
+    guard(|| unsafe { convert::put_display(buf, len, &handle(relay)?.report()) })
+}
+
+/// # Safety
+/// NULL, or a handle that nobody else uses meanwhile.
+unsafe fn handle<'call>(relay: *mut castio_amt_relay) -> Result<&'call mut Server> {
+    // SAFETY: promised by the caller.
+    unsafe { relay.as_mut() }.map(|relay| &mut relay.0).ok_or(Errno::EFAULT)
+}

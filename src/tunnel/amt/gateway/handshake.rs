@@ -1,0 +1,295 @@
+//! Request and Query (RFC 7450, section 5.2.3.5): how the relay learns that this gateway is where it says,
+//! again and again, as often as the Query tells.
+//!
+//! What Linux's driver does differently: it has its flags at the other end of their byte and ignores a
+//! Request with any other bit set, so that every second Request is in its dialect until one is answered;
+//! and it takes Updates only for the last nonce that it saw, so that both families ask with one nonce.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::counters::Dropped;
+use super::{ATTEMPTS, Gateway, Phase};
+use crate::tunnel::amt::wire::{self, Dialect, Message, Nonce, ResponseMac};
+use crate::tunnel::ip::Packet;
+use crate::tunnel::listener::{self, Query};
+
+/// What RFC 3376 and RFC 3810 (section 8 and 9) have where the Query says nothing.
+const ROBUSTNESS: u8 = 2;
+const INTERVAL: Duration = Duration::from_secs(125);
+/// The least time between two cycles that nothing but the network's word asks for.
+const VERIFY_LEAST: Duration = Duration::from_secs(10);
+
+/// What a relay's Query gave for one family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tunnel {
+    pub mac: ResponseMac,
+    pub nonce: Nonce,
+}
+
+/// Where the relay sees this gateway, and how to prove that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Endpoint {
+    pub mac: ResponseMac,
+    pub nonce: Nonce,
+    pub gateway: wire::Gateway,
+}
+
+/// One family's part.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Part {
+    /// Asked in this cycle.
+    asked: bool,
+    /// And answered.
+    answered: bool,
+    pub tunnel: Option<Tunnel>,
+}
+
+/// What goes on with one relay.
+pub(super) struct Session {
+    pub candidate: usize,
+    pub relay: SocketAddr,
+    /// Of this cycle.
+    nonce: Nonce,
+    /// How often it was asked in this cycle.
+    attempts: u32,
+    /// When to ask again, or to begin the next cycle.
+    pub next: Option<Instant>,
+    begun: Instant,
+    pub v4: Part,
+    pub v6: Part,
+    pub endpoint: Option<Endpoint>,
+    /// The relay's, once an answer has told.
+    pub dialect: Option<Dialect>,
+    tried: Dialect,
+    pub robustness: u8,
+    interval: Duration,
+}
+
+/// A Membership Query as it came.
+pub(super) struct Answer<'a> {
+    pub limited: bool,
+    pub mac: ResponseMac,
+    pub nonce: Nonce,
+    pub packet: &'a [u8],
+    pub gateway: Option<wire::Gateway>,
+    pub dialect: Option<Dialect>,
+}
+
+impl Session {
+    pub fn new(candidate: usize, relay: SocketAddr, nonce: Nonce, now: Instant) -> Session {
+        Session {
+            candidate,
+            relay,
+            nonce,
+            attempts: 0,
+            next: Some(now),
+            begun: now,
+            v4: Part::default(),
+            v6: Part::default(),
+            endpoint: None,
+            dialect: None,
+            tried: Dialect::Rfc,
+            robustness: ROBUSTNESS,
+            interval: INTERVAL,
+        }
+    }
+
+    pub fn part(&self, mld: bool) -> &Part {
+        if mld { &self.v6 } else { &self.v4 }
+    }
+
+    fn part_mut(&mut self, mld: bool) -> &mut Part {
+        if mld { &mut self.v6 } else { &mut self.v4 }
+    }
+
+    /// Whether the relay has answered at all.
+    pub fn is_active(&self) -> bool {
+        self.v4.tunnel.is_some() || self.v6.tunnel.is_some()
+    }
+
+    /// Whether it is being asked now.
+    fn is_asking(&self) -> bool {
+        self.attempts > 0
+    }
+
+    /// A group of a family has come or changed: the relay is asked now if it wasn't for this family.
+    pub fn wake(&mut self, now: Instant, mld: bool) {
+        if self.next.is_none() || (self.part(mld).tunnel.is_none() && !self.part(mld).asked) {
+            self.next = Some(now);
+        }
+    }
+
+    /// Asks now, though not too often.
+    pub fn verify(&mut self, now: Instant) {
+        if !self.is_asking() && now >= self.begun + VERIFY_LEAST {
+            self.next = Some(now);
+        }
+    }
+
+    /// When this cycle began: a time that is past.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    fn has_open_question(&self) -> bool {
+        [self.v4, self.v6].iter().any(|part| part.asked && !part.answered)
+    }
+
+    fn has_answer(&self) -> bool {
+        self.v4.answered || self.v6.answered
+    }
+
+    /// In which dialect to ask next.
+    fn choose_dialect(&self) -> Dialect {
+        match self.dialect {
+            // One that was known and isn't answered any more may be another relay's by now.
+            Some(dialect) if self.attempts < 2 => dialect,
+            _ if self.attempts % 2 == 0 => Dialect::Rfc,
+            _ => Dialect::Linux,
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn robustness(&self) -> u8 {
+        match &self.phase {
+            Phase::Connected(session) => session.robustness,
+            _ => ROBUSTNESS,
+        }
+    }
+
+    /// Asks, asks again, or gives the relay up.
+    pub(super) fn keep_session(&mut self, now: Instant) {
+        let Phase::Connected(session) = &mut self.phase else { return };
+        if session.next.is_none_or(|next| next > now) {
+            return;
+        }
+        for mld in [false, true].into_iter().filter(|mld| session.part(*mld).tunnel.is_none()) {
+            self.groups.forget_left(mld);
+        }
+        let needs = [false, true].map(|mld| self.groups.needs(mld));
+        if needs == [false, false] {
+            // Until somebody wants something again.
+            session.next = None;
+            return;
+        }
+        let index = session.candidate;
+        if session.is_asking() && session.attempts >= ATTEMPTS {
+            if session.has_answer() {
+                // It answers for the other family: this one later.
+                session.attempts = 0;
+                session.next = Some(session.begun + session.interval);
+                return;
+            }
+            let discovers = self.candidates.get(index).is_some_and(|candidate| candidate.discovery);
+            if discovers || self.candidates.has_other(index, now) {
+                return self.relay_fails(now);
+            }
+            if session.attempts == ATTEMPTS {
+                // What it knew is doubtful now: if it comes back, it is told everything.
+                self.failures += 1;
+                (session.v4.tunnel, session.v6.tunnel) = (None, None);
+                self.groups.announce_all(session.robustness);
+            }
+        }
+        let [v4, v6] = needs;
+        if !session.is_asking() || !session.has_open_question() {
+            session.nonce = self.random.nonce();
+            session.begun = now;
+            session.attempts = 0;
+            (session.v4.answered, session.v6.answered) = (false, false);
+            (session.v4.asked, session.v6.asked) = (false, false);
+        }
+        let new = [v4 && !session.v4.asked, v6 && !session.v6.asked];
+        session.v4.asked |= v4;
+        session.v6.asked |= v6;
+        self.request(now, new);
+    }
+
+    /// `new`: the families that are asked for the first time since the answer to the last question.
+    fn request(&mut self, now: Instant, new: [bool; 2]) {
+        let Phase::Connected(session) = &mut self.phase else { return };
+        let mut open = [session.v4, session.v6].map(|part| part.asked && !part.answered);
+        if session.is_asking() && new.contains(&true) {
+            // One that joins in while the other's answer is awaited: that isn't asked again for it.
+            open = new;
+        } else {
+            session.tried = session.choose_dialect();
+            session.attempts = session.attempts.saturating_add(1);
+        }
+        session.next = Some(now + self.random.patience(session.attempts));
+        let (relay, nonce, dialect) = (session.relay, session.nonce, session.tried);
+        for (mld, _) in [false, true].into_iter().zip(open).filter(|(_, open)| *open) {
+            let ecn = self.options.ecn && dialect == Dialect::Rfc;
+            self.counters.requests += 1;
+            self.send(relay, &Message::Request { mld, ecn, nonce }, dialect);
+        }
+    }
+
+    /// The relay's Query: it knows where this gateway is, and wants to know what it listens to.
+    pub(super) fn query(&mut self, now: Instant, answer: &Answer<'_>) {
+        let Ok(packet) = Packet::parse(answer.packet) else { return self.counters.drop(Dropped::Packet) };
+        let mld = packet.source.is_ipv6();
+        let query = match listener::parse_query(&packet) {
+            Ok(query) if query.group.is_none() => query,
+            _ => return self.counters.drop(Dropped::Packet),
+        };
+        let Phase::Connected(session) = &mut self.phase else { return };
+        let part = session.part(mld);
+        if answer.nonce != session.nonce || !part.asked || part.answered {
+            return self.counters.drop(Dropped::Unasked);
+        }
+        self.counters.queries += 1;
+        // One that knows this gateway keeps it, unless the gateway is somewhere else now.
+        let has_moved = session.endpoint.is_some_and(|old| answer.gateway.is_some_and(|new| old.gateway != new));
+        if answer.limited && (has_moved || !session.is_active()) {
+            return self.relay_is_full(now);
+        }
+        let was_active = session.is_active();
+        session.learn(mld, answer, &query, self.options.ecn);
+        self.failures = 0;
+        self.note_endpoint(now, answer);
+        if !was_active {
+            self.expect_traffic(now);
+        }
+        self.tell_state(now, mld);
+    }
+
+    /// When the relay sees this gateway elsewhere than before, the old tunnel is to end (section 5.2.3.7).
+    fn note_endpoint(&mut self, now: Instant, answer: &Answer<'_>) {
+        let Phase::Connected(session) = &mut self.phase else { return };
+        let Some(gateway) = answer.gateway else { return };
+        let (relay, robustness) = (session.relay, session.robustness);
+        let endpoint = Endpoint { mac: answer.mac, nonce: answer.nonce, gateway };
+        let old = session.endpoint.replace(endpoint).filter(|old| old.gateway != gateway);
+        if let Some(old) = old {
+            // It knows nothing of this place.
+            self.groups.announce_all(robustness);
+            self.tear_down(now, relay, old, robustness);
+        }
+    }
+}
+
+impl Session {
+    fn learn(&mut self, mld: bool, answer: &Answer<'_>, query: &Query<'_>, ecn: bool) {
+        let tunnel = Tunnel { mac: answer.mac, nonce: answer.nonce };
+        let part = self.part_mut(mld);
+        (part.answered, part.tunnel) = (true, Some(tunnel));
+        // Only a flag tells for sure; that a question with a flag in it was understood tells, too.
+        if answer.dialect.is_some() || mld || ecn {
+            self.dialect = answer.dialect.or(Some(self.tried));
+        }
+        if query.robustness > 0 {
+            self.robustness = query.robustness;
+        }
+        let interval = if query.interval.is_zero() { INTERVAL } else { query.interval };
+        // With two families, as often as the one wants that asks more often.
+        let is_first = !self.v4.answered || !self.v6.answered;
+        self.interval = if is_first { interval } else { interval.min(self.interval) };
+        if !self.has_open_question() {
+            self.attempts = 0;
+            self.next = Some(self.begun + self.interval);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How a relay behaves.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// The response time that queries ask for, and the default of RFC 3376 (section 8.3).
+pub const RESPONSE: Duration = Duration::from_secs(10);
+
+/// What doesn't change while a relay runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The address that an Advertisement tells to gateways that ask by IPv4; `None`: the one asked.
+    pub advertise_v4: Option<Ipv4Addr>,
+    /// And by IPv6.
+    pub advertise_v6: Option<Ipv6Addr>,
+    /// How often gateways shall report (QQI).
+    pub query_interval: Duration,
+    /// How many reports in a row may be lost (QRV), 1 to 7.
+    pub robustness: u8,
+    /// The most tunnels.
+    pub tunnels: usize,
+    /// The most groups of a tunnel.
+    pub groups: usize,
+    /// The most sources of a group of a tunnel.
+    pub sources: usize,
+    /// The most groups of all tunnels.
+    pub channels: usize,
+    /// The most bytes of Data to a tunnel in a second; 0 for no limit.
+    pub bytes_per_second: u64,
+    /// The most Discoveries and Requests answered in a second to an IPv4 address or an IPv6 /64 from
+    /// where no tunnel is.
+    pub answers_per_second: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            advertise_v4: None,
+            advertise_v6: None,
+            query_interval: Duration::from_secs(125),
+            robustness: 2,
+            tunnels: 10_000,
+            groups: 256,
+            sources: 64,
+            channels: 65_536,
+            bytes_per_second: 0,
+            answers_per_second: 16,
+        }
+    }
+}
+
+impl Settings {
+    /// How long a report counts (RFC 3376, section 8.4), and a tunnel without one.
+    pub fn lifetime(&self) -> Duration {
+        self.query_interval * u32::from(self.robustness) + RESPONSE
+    }
+
+    /// From how many tunnels on new gateways are told to look elsewhere. Those whose handshake is
+    /// under way still find room.
+    pub fn nearly_full(&self) -> usize {
+        self.tunnels - self.tunnels / 32
+    }
+
+    /// What an Advertisement tells to who asked this address.
+    pub fn advertised(&self, asked: IpAddr) -> IpAddr {
+        match asked {
+            IpAddr::V4(_) => self.advertise_v4.map_or(asked, IpAddr::V4),
+            IpAddr::V6(_) => self.advertise_v6.map_or(asked, IpAddr::V6),
+        }
+    }
+}
+
+/// Whether packets to a group may leave their link: neither 224.0.0.0/24 nor a group of one host or
+/// link (RFC 5771, section 4; RFC 4291, section 2.7).
+pub fn may_leave_link(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(v4) => v4.is_multicast() && !matches!(v4.octets(), [224, 0, 0, _]),
+        IpAddr::V6(v6) => matches!(v6.octets(), [0xff, scope, ..] if scope & 15 > 2),
+    }
+}
+
+/// Whether a group is for joining by source only: 232/8 and ff3x::/32 (RFC 4607, section 1). Reports
+/// that want it whole are ignored (RFC 4604, section 2.2.2 and following).
+pub fn is_by_source(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(v4) => matches!(v4.octets(), [232, ..]),
+        IpAddr::V6(v6) => matches!(v6.octets(), [0xff, flags, 0, 0, ..] if flags >> 4 == 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_by_scope() {
+        for (group, leaves, by_source) in [
+            ("224.0.0.22", false, false),
+            ("224.0.1.1", true, false),
+            ("239.1.2.3", true, false),
+            ("232.1.2.3", true, true),
+            ("10.0.0.1", false, false),
+            ("ff01::1", false, false),
+            ("ff02::16", false, false),
+            ("ff12::1", false, false),
+            ("ff05::1", true, false),
+            ("ff3e::1", true, true),
+            ("ff3e:20:1::1", true, false),
+            ("ff32::1", false, true),
+        ] {
+            let group = group.parse().unwrap();
+            assert_eq!((may_leave_link(group), is_by_source(group)), (leaves, by_source), "{group}");
+        }
+    }
+
+    #[test]
+    fn lifetime() {
+        assert_eq!(Settings::default().lifetime(), Duration::from_secs(260));
+    }
+}

@@ -1,0 +1,122 @@
+//! What is joined upstream: the union of what tunnels want.
+
+use super::*;
+
+#[test]
+fn a_source_is_joined_once_and_left_with_the_last() {
+    let mut world = World::new(Settings::default());
+    world.report("198.51.100.1:1", ModeIsInclude, "232.1.2.3", &["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(world.changes(), ["+232.1.2.3 10.0.0.1", "+232.1.2.3 10.0.0.2"]);
+    world.report("198.51.100.2:1", ModeIsInclude, "232.1.2.3", &["10.0.0.2", "10.0.0.3"]);
+    assert_eq!(world.changes(), ["+232.1.2.3 10.0.0.3"]);
+    world.report("198.51.100.1:1", BlockOldSources, "232.1.2.3", &["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(world.changes(), ["-232.1.2.3 10.0.0.1"]);
+    world.report("198.51.100.2:1", ChangeToInclude, "232.1.2.3", &[]);
+    assert_eq!(world.changes(), ["-232.1.2.3 10.0.0.2", "-232.1.2.3 10.0.0.3"]);
+    assert_eq!(world.relay.group_count(), 0);
+}
+
+#[test]
+fn whole_before_sources_go_and_back() {
+    let mut world = World::new(Settings::default());
+    world.report("198.51.100.1:1", ModeIsInclude, "239.1.2.3", &["10.0.0.1"]);
+    world.changes();
+    world.report("198.51.100.2:1", ModeIsExclude, "239.1.2.3", &["10.0.0.1"]);
+    assert_eq!(world.changes(), ["+239.1.2.3", "-239.1.2.3 10.0.0.1"], "no gap between");
+    assert_eq!(world.destinations("239.1.2.3", "10.0.0.1"), ["198.51.100.1:1"]);
+    assert_eq!(world.destinations("239.1.2.3", "10.0.0.9"), ["198.51.100.2:1"]);
+    world.report("198.51.100.2:1", ChangeToInclude, "239.1.2.3", &[]);
+    assert_eq!(world.changes(), ["+239.1.2.3 10.0.0.1", "-239.1.2.3"]);
+    assert_eq!(world.destinations("239.1.2.3", "10.0.0.1"), ["198.51.100.1:1"]);
+}
+
+#[test]
+fn groups_that_may_not_be_forwarded() {
+    let mut world = World::new(Settings::default());
+    for group in ["224.0.0.9", "ff02::9", "ff01::9", "ff12::9"] {
+        world.report("198.51.100.1:1", ModeIsExclude, group, &[]);
+        assert!(world.destinations(group, "10.0.0.1").is_empty());
+    }
+    assert_eq!((world.counters().refused_scope, world.relay.tunnel_count()), (4, 0));
+    // RFC 4604: one for joining by source isn't joined whole.
+    world.report("198.51.100.1:1", ModeIsExclude, "232.1.2.3", &[]);
+    world.report("198.51.100.1:1", ModeIsExclude, "ff3e::9", &[]);
+    assert_eq!((world.counters().refused_scope, world.changes().len()), (6, 0));
+}
+
+#[test]
+fn as_many_as_the_limits_allow() {
+    let settings = Settings { groups: 3, sources: 2, channels: 4, answers_per_second: 0, ..Settings::default() };
+    let mut world = World::new(settings);
+    for last in 1..=5 {
+        world.report("198.51.100.1:1", ModeIsExclude, &format!("239.1.2.{last}"), &[]);
+    }
+    assert_eq!((world.relay.group_count(), world.counters().refused_groups), (3, 2));
+    // The others may still take what there is, and one more.
+    world.report("198.51.100.2:1", ModeIsExclude, "239.1.2.1", &[]);
+    world.report("198.51.100.2:1", ModeIsExclude, "239.1.2.8", &[]);
+    world.report("198.51.100.2:1", ModeIsExclude, "239.1.2.9", &[]);
+    assert_eq!((world.relay.group_count(), world.counters().refused_groups), (4, 3));
+    world.changes();
+    world.report("198.51.100.1:1", ChangeToInclude, "239.1.2.3", &[]);
+    world.report("198.51.100.1:1", ModeIsInclude, "232.1.2.3", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    assert_eq!(world.counters().refused_sources, 1);
+    assert_eq!(world.changes(), ["-239.1.2.3", "+232.1.2.3 10.0.0.1", "+232.1.2.3 10.0.0.2"]);
+}
+
+/// Random reports: what is joined is the union of what is wanted, always, and nothing is left over.
+#[test]
+fn the_union_holds_whatever_happens() {
+    let mut world = World::new(Settings { answers_per_second: 0, ..Settings::default() });
+    let (mut joined, mut state) = (std::collections::BTreeSet::new(), 1_u64);
+    let mut random = |limit: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % limit
+    };
+    let kinds = [ModeIsInclude, ModeIsExclude, ChangeToInclude, ChangeToExclude, AllowNewSources, BlockOldSources];
+    for step in 0..6000 {
+        let (gateway, group) = (format!("198.51.100.{}:1", random(8)), format!("239.1.2.{}", random(4)));
+        let sources: Vec<String> = (0..random(3)).map(|_| format!("10.0.0.{}", random(4))).collect();
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        if random(20) == 0 {
+            world.pass(random(150) as f64);
+        }
+        // Linux's share of answers has to come back.
+        world.pass(1.0);
+        world.report(&gateway, kinds[random(6) as usize], &group, &sources);
+        follow(&mut world, &mut joined);
+        assert_eq!(joined, wanted(&world), "{step}");
+    }
+    world.pass(600.0);
+    assert_eq!((world.relay.tunnel_count(), world.relay.group_count()), (0, 0));
+    follow(&mut world, &mut joined);
+    assert!(joined.is_empty());
+}
+
+fn follow(world: &mut World, joined: &mut std::collections::BTreeSet<String>) {
+    for change in world.changes() {
+        let (sign, what) = change.split_at(1);
+        let is_new = if sign == "+" { joined.insert(what.to_owned()) } else { joined.remove(what) };
+        assert!(is_new, "{change}");
+    }
+}
+
+fn wanted(world: &World) -> std::collections::BTreeSet<String> {
+    let mut wanted = std::collections::BTreeSet::new();
+    for group in world.relay.channels().map(|channel| channel.group) {
+        let filters: Vec<_> = (world.relay.tunnels())
+            .flat_map(|tunnel| world.relay.groups_of(tunnel))
+            .filter(|(its, _)| *its == group)
+            .map(|(_, member)| &member.filter)
+            .collect();
+        let channel = world.relay.channels().find(|channel| channel.group == group).unwrap();
+        assert_eq!(filters.len(), channel.members().len(), "each member is where its tunnel thinks");
+        if filters.iter().any(|filter| filter.is_open()) {
+            wanted.insert(group.to_string());
+        } else {
+            wanted
+                .extend(filters.iter().flat_map(|filter| filter.included()).map(|source| format!("{group} {source}")));
+        }
+    }
+    wanted
+}

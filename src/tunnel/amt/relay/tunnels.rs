@@ -1,0 +1,139 @@
+//! The tunnels, by number and by the gateway's address and port.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, SocketAddrV6};
+
+use super::clock::{Allowance, SECOND, Tick};
+use crate::tunnel::amt::mac::Capability;
+use crate::tunnel::amt::wire::Nonce;
+
+/// Where a tunnel's memberships are: which channel, and where among its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The channel's number.
+    pub channel: u32,
+    /// The member's.
+    pub member: u32,
+}
+
+/// One gateway's tunnel.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The gateway.
+    pub endpoint: SocketAddr,
+    /// Which of the relay's addresses it talks to.
+    pub local: u16,
+    /// What the gateway told of itself.
+    pub capability: Capability,
+    /// Until when it is kept without a report.
+    pub until: Tick,
+    /// Of the newest Update.
+    pub nonce: Nonce,
+    /// Data that it may still get.
+    pub data: Allowance,
+    /// Answers that it may still get.
+    pub answers: Allowance,
+    /// What it listens to.
+    pub places: Vec<Place>,
+}
+
+/// All tunnels.
+#[derive(Default)]
+pub struct Tunnels {
+    slots: Vec<Option<Tunnel>>,
+    free: Vec<u32>,
+    by_endpoint: HashMap<SocketAddr, u32>,
+    /// No tunnel runs out before.
+    next: Option<Tick>,
+}
+
+impl Tunnels {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.by_endpoint.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of a gateway's tunnel.
+    pub fn find(&self, endpoint: SocketAddr) -> Option<u32> {
+        self.by_endpoint.get(&endpoint).copied()
+    }
+
+    /// One of them.
+    pub fn get(&self, number: u32) -> Option<&Tunnel> {
+        self.slots.get(number as usize)?.as_ref()
+    }
+
+    /// One of them, to change.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut Tunnel> {
+        self.slots.get_mut(number as usize)?.as_mut()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Tunnel> {
+        self.slots.iter().flatten()
+    }
+
+    /// One more.
+    pub fn insert(&mut self, tunnel: Tunnel) -> u32 {
+        let endpoint = tunnel.endpoint;
+        let number = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(number as usize) {
+            Some(slot) => *slot = Some(tunnel),
+            None => self.slots.push(Some(tunnel)),
+        }
+        self.by_endpoint.insert(endpoint, number);
+        number
+    }
+
+    /// One less.
+    pub fn remove(&mut self, number: u32) -> Option<Tunnel> {
+        let tunnel = self.slots.get_mut(number as usize)?.take()?;
+        self.by_endpoint.remove(&tunnel.endpoint);
+        self.free.push(number);
+        if self.is_empty() {
+            // As little as at the beginning.
+            *self = Tunnels::default();
+        }
+        Some(tunnel)
+    }
+
+    /// A tunnel lives until then.
+    pub fn renew(&mut self, number: u32, until: Tick) {
+        if let Some(tunnel) = self.get_mut(number) {
+            tunnel.until = until;
+            self.next = Some(self.next.map_or(until, |next| next.min(until)));
+        }
+    }
+
+    /// When to look for those that have run out.
+    pub fn next(&self) -> Option<Tick> {
+        self.next
+    }
+
+    /// The numbers of those that have run out. All are looked at, once a second at most.
+    pub fn expired(&mut self, now: Tick) -> Vec<u32> {
+        if self.next.is_none_or(|next| next > now) {
+            return Vec::new();
+        }
+        let of_tunnels = || self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.as_ref()?.until)));
+        self.next = of_tunnels().map(|(_, until)| until).filter(|until| *until > now).min();
+        let expired = of_tunnels().filter(|(_, until)| *until <= now).map(|(at, _)| at as u32).collect();
+        self.next = self.next.map(|next| next.max(now + SECOND));
+        expired
+    }
+}
+
+/// The one way to write an address: IPv4 as IPv4, no flow label.
+pub fn canonical(endpoint: SocketAddr) -> SocketAddr {
+    match endpoint {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_none() => {
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()))
+        }
+        _ => SocketAddr::new(endpoint.ip().to_canonical(), endpoint.port()),
+    }
+}

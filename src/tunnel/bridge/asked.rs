@@ -1,0 +1,243 @@
+//! What the hosts behind the tunnel's other end ask for, by the reports that come through it.
+//!
+//! As a router keeps it (RFC 3376, section 6.4; RFC 3810, section 7.4), but for sources that are left
+//! out: those come along, and their receivers leave them out themselves. The other end asks its hosts
+//! after each leave, so what nobody confirms soon is over.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::policy::scope_of;
+use crate::multicast::manager::wish::Key;
+use crate::tunnel::listener::{Kind, Record};
+
+/// Twice the usual query interval and a response interval.
+pub const LIFETIME: Duration = Duration::from_secs(260);
+/// How long after a leave others have to say that they stay: the two queries of the other end, the
+/// answers' time, and the way.
+pub const LAST_CALL: Duration = Duration::from_secs(4);
+
+/// As many as the kernel's limits let one join, roughly.
+const GROUPS_MAX: usize = 10_000;
+const SOURCES_MAX: usize = 64;
+
+/// A group that is asked for.
+#[derive(Default)]
+struct Wanted {
+    /// Until when it is wanted whole.
+    whole: Option<Instant>,
+    sources: HashMap<IpAddr, Instant>,
+}
+
+/// Something to do for the one who joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Join this.
+    Join(Key),
+    /// Leave this.
+    Leave(Key),
+}
+
+/// All of it.
+#[derive(Default)]
+pub struct Asked {
+    groups: HashMap<IpAddr, Wanted>,
+    changes: Vec<Change>,
+    /// Nothing is over before.
+    next: Option<Instant>,
+    /// Groups and sources that there was no room for.
+    pub refused: u64,
+}
+
+impl Asked {
+    /// What a report says of a group.
+    pub fn record(&mut self, record: &Record<'_>, now: Instant) {
+        let group = record.group;
+        if scope_of(group) <= 2 {
+            return;
+        }
+        let until = now + LIFETIME;
+        match record.kind {
+            Kind::ModeIsExclude | Kind::ChangeToExclude => self.want(Key { group, source: None }, until),
+            Kind::ModeIsInclude | Kind::AllowNewSources => self.want_sources(record, until),
+            Kind::ChangeToInclude => {
+                self.last_call(group, |_| true, now);
+                self.want_sources(record, until);
+            }
+            Kind::BlockOldSources => {
+                self.last_call(group, |source| source.is_some_and(|source| contains(record, source)), now);
+            }
+        }
+    }
+
+    fn want_sources(&mut self, record: &Record<'_>, until: Instant) {
+        for source in record.sources.iter() {
+            self.want(Key { group: record.group, source: Some(source) }, until);
+        }
+    }
+
+    fn look_at(&mut self, time: Instant) {
+        self.next = Some(self.next.map_or(time, |next| next.min(time)));
+    }
+
+    fn want(&mut self, key: Key, until: Instant) {
+        self.look_at(until);
+        if !self.groups.contains_key(&key.group) && self.groups.len() >= GROUPS_MAX {
+            self.refused += 1;
+            return;
+        }
+        let wanted = self.groups.entry(key.group).or_default();
+        let is_new = match key.source {
+            None => wanted.whole.replace(until).is_none(),
+            Some(source) if wanted.sources.contains_key(&source) || wanted.sources.len() < SOURCES_MAX => {
+                wanted.sources.insert(source, until).is_none()
+            }
+            Some(_) => {
+                self.refused += 1;
+                false
+            }
+        };
+        if is_new {
+            self.changes.push(Change::Join(key));
+        }
+    }
+
+    /// Those that are meant are over soon.
+    fn last_call(&mut self, group: IpAddr, is_meant: impl Fn(Option<IpAddr>) -> bool, now: Instant) {
+        let soon = now + LAST_CALL;
+        self.look_at(soon);
+        let Some(wanted) = self.groups.get_mut(&group) else { return };
+        if let Some(until) = wanted.whole.as_mut().filter(|_| is_meant(None)) {
+            *until = soon.min(*until);
+        }
+        for (_, until) in wanted.sources.iter_mut().filter(|(source, _)| is_meant(Some(**source))) {
+            *until = soon.min(*until);
+        }
+    }
+
+    /// When something may be over.
+    pub fn timeout(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Ends what is over.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let Asked { groups, changes, .. } = self;
+        groups.retain(|group, wanted| {
+            if wanted.whole.is_some_and(|until| until <= now) {
+                wanted.whole = None;
+                changes.push(Change::Leave(Key { group: *group, source: None }));
+            }
+            wanted.sources.retain(|source, until| {
+                let stays = *until > now;
+                if !stays {
+                    changes.push(Change::Leave(Key { group: *group, source: Some(*source) }));
+                }
+                stays
+            });
+            wanted.whole.is_some() || !wanted.sources.is_empty()
+        });
+        let times = groups.values().flat_map(|wanted| wanted.sources.values().chain(&wanted.whole));
+        self.next = times.min().copied();
+    }
+
+    /// What to do since the last call.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether a packet is asked for.
+    pub fn wants(&self, group: IpAddr, source: IpAddr) -> bool {
+        self.groups.get(&group).is_some_and(|wanted| wanted.whole.is_some() || wanted.sources.contains_key(&source))
+    }
+
+    /// How many groups are asked for.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+}
+
+fn contains(record: &Record<'_>, source: IpAddr) -> bool {
+    record.sources.iter().any(|listed| listed == source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tunnel::listener::Sources;
+
+    const GROUP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(239, 1, 2, 3));
+
+    fn source(number: u8) -> IpAddr {
+        [192, 0, 2, number].into()
+    }
+
+    fn say(asked: &mut Asked, kind: Kind, numbers: &[u8], now: Instant) -> Vec<Change> {
+        let sources: Vec<IpAddr> = numbers.iter().map(|number| source(*number)).collect();
+        asked.record(&Record { kind, group: GROUP, sources: Sources::from(sources.as_slice()) }, now);
+        asked.take_changes()
+    }
+
+    fn at(asked: &mut Asked, now: Instant) -> Vec<Change> {
+        asked.handle_timeout(now);
+        let mut changes = asked.take_changes();
+        changes.sort_by_key(|change| match change {
+            Change::Join(key) | Change::Leave(key) => *key,
+        });
+        changes
+    }
+
+    fn join(source: Option<IpAddr>) -> Change {
+        Change::Join(Key { group: GROUP, source })
+    }
+
+    fn leave(source: Option<IpAddr>) -> Change {
+        Change::Leave(Key { group: GROUP, source })
+    }
+
+    #[test]
+    fn a_group_is_joined_once_and_left_when_nobody_stays() {
+        let (mut asked, now) = (Asked::default(), Instant::now());
+        assert_eq!(say(&mut asked, Kind::ChangeToExclude, &[], now), [join(None)]);
+        assert_eq!(say(&mut asked, Kind::ModeIsExclude, &[5], now), []);
+        assert!(asked.wants(GROUP, source(5)));
+        assert_eq!(say(&mut asked, Kind::ChangeToInclude, &[], now), []);
+        // Another host stays.
+        assert_eq!(say(&mut asked, Kind::ModeIsExclude, &[], now), []);
+        assert_eq!(at(&mut asked, now + LAST_CALL), []);
+        assert_eq!(say(&mut asked, Kind::ChangeToInclude, &[], now), []);
+        assert_eq!(asked.timeout(), Some(now + LAST_CALL));
+        assert_eq!(at(&mut asked, now + LAST_CALL), [leave(None)]);
+        assert_eq!((asked.timeout(), asked.group_count(), asked.wants(GROUP, source(5))), (None, 0, false));
+    }
+
+    #[test]
+    fn sources_come_and_go_one_by_one() {
+        let (mut asked, now) = (Asked::default(), Instant::now());
+        assert_eq!(say(&mut asked, Kind::AllowNewSources, &[1, 2], now).len(), 2);
+        assert!(asked.wants(GROUP, source(1)) && !asked.wants(GROUP, source(3)));
+        assert_eq!(say(&mut asked, Kind::BlockOldSources, &[1], now), []);
+        assert_eq!(at(&mut asked, now + LAST_CALL), [leave(Some(source(1)))]);
+        assert_eq!(say(&mut asked, Kind::ChangeToInclude, &[3], now), [join(Some(source(3)))]);
+        assert_eq!(at(&mut asked, now + LAST_CALL), [leave(Some(source(2)))]);
+        assert_eq!(at(&mut asked, now + LIFETIME), [leave(Some(source(3)))]);
+    }
+
+    #[test]
+    fn what_does_not_leave_its_link_or_is_too_much_is_refused() {
+        let (mut asked, now) = (Asked::default(), Instant::now());
+        let local = Record { kind: Kind::ModeIsExclude, group: [224, 0, 0, 251].into(), sources: Sources::NONE };
+        asked.record(&local, now);
+        assert_eq!(asked.group_count(), 0);
+        let many: Vec<u8> = (0..100).collect();
+        assert_eq!(say(&mut asked, Kind::AllowNewSources, &many, now).len(), 64);
+        assert_eq!(asked.refused, 36);
+        for number in 0..20_000_u16 {
+            let [high, low] = number.to_be_bytes();
+            let group = [239, 2, high, low].into();
+            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, now);
+        }
+        assert_eq!(asked.group_count(), GROUPS_MAX);
+    }
+}

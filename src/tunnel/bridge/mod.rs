@@ -1,0 +1,307 @@
+//! A bridge: multicast of an interface into a tunnel, and what comes out of the tunnel onto an interface.
+
+pub mod asked;
+pub mod counters;
+pub mod course;
+pub mod groups;
+pub mod policy;
+pub mod recent;
+pub mod workbench;
+
+mod egress;
+mod ingress;
+mod joins;
+mod querier;
+
+use std::array;
+use std::collections::hash_map::RandomState;
+use std::ffi::CStr;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::error::{Errno, Result};
+use crate::sys::epoll::Readable;
+use crate::sys::poll::Events;
+use crate::tunnel::fixed::{self, Tunnel};
+use crate::tunnel::ip::Packet;
+use crate::tunnel::listener;
+use counters::Counters;
+use course::Course;
+use egress::{BATCH, Egress};
+use groups::Groups;
+use ingress::Ingress;
+use policy::{Policy, scope_of};
+use querier::Querier;
+use recent::Recent;
+use workbench::{Lack, Place, Workbench};
+
+/// Where a descriptor's number is from.
+const TUNNEL: u64 = 0;
+const INGRESS: u64 = 1 << 32;
+const QUERIER: u64 = 2 << 32;
+
+/// As many descriptors as are looked at in one go.
+const READY: usize = 64;
+
+/// What a bridge is to do.
+pub struct Options<'o> {
+    /// The interface to take multicast from, and which groups.
+    pub ingress: Option<(&'o CStr, Groups)>,
+    /// The interface to put on what comes out of the tunnel.
+    pub egress: Option<&'o CStr>,
+    /// It leaves as this host's own datagrams, whatever the privilege.
+    pub own_datagrams: bool,
+    /// Passes on what the hosts of that interface ask for.
+    pub ask: bool,
+    /// What passes.
+    pub policy: Policy,
+}
+
+/// One end of a bridge.
+pub struct Bridge {
+    ingress: Option<Ingress>,
+    egress: Option<Egress>,
+    querier: Option<Querier>,
+    course: Course,
+    readable: Readable,
+    ready: Vec<u64>,
+}
+
+impl Bridge {
+    /// Opens all sockets. `EINVAL` if there is nothing to do.
+    pub fn open(tunnel: &Tunnel, options: Options<'_>) -> Result<Bridge> {
+        let now = Instant::now();
+        let Options { ingress, egress, own_datagrams, ask, policy } = options;
+        if (ingress.is_none() && egress.is_none()) || (ask && (egress.is_none() || own_datagrams)) {
+            return Err(Errno::EINVAL);
+        }
+        let mut ingress = ingress.map(|(text, groups)| Ingress::open(text, groups)).transpose()?;
+        let egress = egress.map(|text| Egress::open(text, own_datagrams)).transpose()?;
+        let querier = match &egress {
+            Some(egress) if ask => Some(Querier::open(egress.interface(), now)?),
+            _ => None,
+        };
+        if let (Some(ingress), Some(egress)) = (&ingress, &egress) {
+            if ingress.hears_itself() && ingress.interface() == egress.interface() {
+                egress.dont_loop()?;
+            }
+        }
+        let readable = Readable::new(READY)?;
+        readable.add(tunnel.fd().ok_or(Errno::EBADF)?, TUNNEL)?;
+        if let Some(ingress) = &mut ingress {
+            for (fd, number) in ingress.fds()?.into_iter().zip(INGRESS..) {
+                readable.add(fd, number)?;
+            }
+        }
+        for (fd, number) in querier.iter().flat_map(Querier::fds).zip(QUERIER..) {
+            readable.add(fd, number)?;
+        }
+        let rebuilds = ingress.as_ref().is_some_and(Ingress::hears_itself);
+        let is_faithful = egress.as_ref().is_none_or(Egress::is_faithful) && !rebuilds;
+        let recent = Recent::new(is_faithful, RandomState::new(), now);
+        let (counters, bench, places) = (Counters::default(), Workbench::default(), Vec::with_capacity(BATCH));
+        let course = Course { policy, recent, counters, bench, places };
+        Ok(Bridge { ingress, egress, querier, course, readable, ready: Vec::with_capacity(READY) })
+    }
+
+    /// To wait on.
+    pub fn fd(&self) -> RawFd {
+        self.readable.fd().as_raw_fd()
+    }
+
+    /// The same.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.readable.fd()
+    }
+
+    /// When there is something to do by time.
+    pub fn timer(&self) -> Option<Instant> {
+        let ingress = self.ingress.as_ref().and_then(Ingress::timer);
+        ingress.into_iter().chain(self.querier.as_ref().map(Querier::timer)).min()
+    }
+
+    /// Whether what leaves has the source and port that it came with.
+    pub fn is_faithful(&self) -> bool {
+        self.egress.as_ref().is_some_and(Egress::is_faithful)
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> Counters {
+        let refused_joins = self.ingress.as_ref().map_or(0, Ingress::refused);
+        Counters { refused_joins, ..self.course.counters }
+    }
+
+    /// How many groups the other end asks for.
+    pub fn asked_groups(&mut self) -> usize {
+        self.ingress.as_mut().and_then(Ingress::asked).map_or(0, |asked| asked.group_count())
+    }
+
+    /// Does what there is to do, one batch from each socket that has one; how many packets went on.
+    pub fn process(&mut self, tunnel: &mut Tunnel) -> Result<usize> {
+        let now = Instant::now();
+        let before = self.course.counters;
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        match self.readable.take() {
+            Err(Errno::EINTR) => {}
+            numbers => ready.extend(numbers?),
+        }
+        let mut result = Ok(());
+        for number in &ready {
+            let one = match *number {
+                QUERIER.. => self.hear_reports(tunnel, (number - QUERIER) as usize, now),
+                INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now),
+                _ => self.come_out(tunnel, now),
+            };
+            result = result.and(one);
+        }
+        self.ready = ready;
+        if let (Some(querier), Some(egress)) = (&mut self.querier, &mut self.egress) {
+            if querier.timer() <= now {
+                let interface = egress.interface();
+                querier.handle_timeout(interface, now, &mut self.course.counters, |packet| egress.send_one(packet));
+            }
+        }
+        if let Some(ingress) = &mut self.ingress {
+            result = result.and(ingress.follow(now));
+        }
+        let after = &self.course.counters;
+        let packets = after.into.packets + after.out.packets - before.into.packets - before.out.packets;
+        result.map(|()| packets as usize)
+    }
+
+    /// [`Bridge::process`] again and again, until the time has passed.
+    pub fn run(&mut self, tunnel: &mut Tunnel, mut deadline: Deadline) -> Result<()> {
+        loop {
+            self.process(tunnel)?;
+            let until = match (deadline.start(), self.timer()) {
+                (Deadline::At(end), _) if end <= Instant::now() => return Ok(()),
+                (Deadline::Now, _) => return Ok(()),
+                (Deadline::At(end), Some(timer)) => Deadline::At(end.min(timer)),
+                (_, Some(timer)) => Deadline::At(timer),
+                (deadline, None) => deadline,
+            };
+            match { until }.wait(self.readable.fd(), Events::IN) {
+                Ok(_) | Err(Errno::ETIMEDOUT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// From the interface into the tunnel.
+    fn go_in(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
+        let Bridge { ingress: Some(ingress), course, .. } = self else { return Ok(()) };
+        ingress.read(number, course, now)?;
+        let (whole, in_pieces) = tunnel.limits();
+        // Where the tunnel doesn't cut outer packets, inner ones are.
+        if in_pieces == whole {
+            course.fit(whole, |slot, start, end| ingress.bytes(slot, start, end));
+        }
+        let Course { places, bench, counters, .. } = course;
+        let get = |place: Place| match place {
+            Place::Slot(slot, start, end) => ingress.bytes(slot, start, end),
+            Place::Made(start, end) => bench.get(start, end),
+        };
+        send_into(tunnel, places, get, counters);
+        Ok(())
+    }
+
+    /// Out of the tunnel onto the interface.
+    fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<()> {
+        loop {
+            self.course.begin();
+            let Bridge { course, ingress, .. } = self;
+            let result = tunnel.receive(BATCH, Deadline::Now, |place, bytes| {
+                let fixed::Place { slot, start, .. } = place;
+                match ingress.as_mut().and_then(Ingress::asked) {
+                    Some(asked) if is_to_link(bytes) => hear(asked, bytes, now, &mut course.counters),
+                    _ => course.take((slot, start), bytes, Lack::Nothing, now),
+                }
+            });
+            match result {
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            self.put_on(tunnel);
+            // What is taken from the kernel doesn't show in the descriptor.
+            if !tunnel.has_more() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn put_on(&mut self, tunnel: &Tunnel) {
+        let Bridge { course, egress: Some(egress), .. } = self else { return };
+        let Course { places, bench, counters, .. } = course;
+        let packets: [&[u8]; BATCH] = array::from_fn(|index| match places.get(index) {
+            Some(Place::Slot(slot, start, end)) => tunnel.bytes(*slot, *start, *end),
+            _ => &[],
+        });
+        egress.send(packets.get(..places.len()).unwrap_or_default(), counters, bench);
+    }
+
+    fn hear_reports(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
+        let Bridge { querier: Some(querier), egress: Some(egress), course, .. } = self else { return Ok(()) };
+        querier.read(number, egress.interface(), now, |report| {
+            // As often as it is repeated, one will arrive.
+            let sent = tunnel.send(&[IoSlice::new(report)], Deadline::Now, &mut 0);
+            course.counters.reports += u64::from(sent.is_ok());
+        })
+    }
+}
+
+/// Sends packets into the tunnel, but for those that it refuses.
+fn send_into<'b>(tunnel: &mut Tunnel, places: &[Place], get: impl Fn(Place) -> &'b [u8], counters: &mut Counters) {
+    for batch in places.chunks(BATCH) {
+        let slices: [IoSlice<'_>; BATCH] =
+            array::from_fn(|index| IoSlice::new(batch.get(index).map_or(&[], |place| get(*place))));
+        let mut next = 0;
+        while next < batch.len() {
+            let mut done = 0;
+            let rest = slices.get(next..batch.len()).unwrap_or_default();
+            let result = tunnel.send(rest, Deadline::Now, &mut done);
+            rest.iter().take(done).for_each(|packet| counters.into.add(packet.len()));
+            next += done;
+            match result {
+                Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => {
+                    counters.no_room += (batch.len() - next) as u64;
+                    break;
+                }
+                Err(error) => {
+                    *match error {
+                        Errno::EMSGSIZE => &mut counters.too_big,
+                        Errno::EBADMSG => &mut counters.malformed,
+                        Errno::ELOOP => &mut counters.back,
+                        _ => &mut counters.failed,
+                    } += 1;
+                    next += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a packet goes to a group that doesn't leave its link, as reports do, or is IGMP, or MLD of an
+/// old version: those go to the group that they are about.
+fn is_to_link(bytes: &[u8]) -> bool {
+    use crate::tunnel::ip::protocol::{ICMPV6, IGMP};
+    Packet::parse(bytes).is_ok_and(|packet| {
+        let is_report = packet.protocol == IGMP || (packet.protocol == ICMPV6 && packet.router_alert);
+        packet.destination.is_multicast() && (is_report || scope_of(packet.destination) <= 2)
+    })
+}
+
+/// A report from behind the other end.
+fn hear(asked: &mut asked::Asked, bytes: &[u8], now: Instant, counters: &mut Counters) {
+    match Packet::parse(bytes).and_then(|packet| listener::parse_report(&packet)) {
+        Ok(report) => {
+            counters.reports += 1;
+            report.records().for_each(|record| asked.record(&record, now));
+        }
+        Err(_) => counters.scope += 1,
+    }
+}

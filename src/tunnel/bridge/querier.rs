@@ -1,0 +1,212 @@
+//! Asks the hosts of an interface what they listen to, and passes their reports on.
+//!
+//! It is no router, and leaves the asking to one that is there: whoever else asks is heard for as long
+//! as RFC 3376 (section 8.5) lets another querier be missed.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::counters::Counters;
+use super::policy::scope_of;
+use crate::datagram::receive::Reader;
+use crate::error::{Errno, Result};
+use crate::interface;
+use crate::sys::packet::{self, OFFLOAD_HEADER, Protocol, Wanted};
+use crate::tunnel::ip::Packet;
+use crate::tunnel::listener::{self, Kind, Query, Sources, Version};
+
+/// RFC 3376, section 8: how often to ask, how soon at first, and how long others may be missed.
+const INTERVAL: Duration = Duration::from_secs(125);
+const STARTUP_INTERVAL: Duration = Duration::from_secs(31);
+const OTHER_PRESENT: Duration = Duration::from_secs(255);
+const RESPONSE: Duration = Duration::from_secs(10);
+/// Sections 8.8 and 8.9, for a group that somebody has left.
+const LAST_RESPONSE: Duration = Duration::from_secs(1);
+const LAST_COUNT: u32 = 2;
+/// Questions that wait, at most. What isn't asked ends without the last call.
+const QUESTIONS_MAX: usize = 1000;
+
+const SLOTS: usize = 32;
+const SLOT_SIZE: usize = 9216;
+
+/// The state for one family.
+#[derive(Clone, Copy)]
+struct Side {
+    next: Instant,
+    asked: u32,
+    other_until: Option<Instant>,
+}
+
+/// Asks and listens.
+pub struct Querier {
+    sockets: [OwnedFd; 2],
+    reader: Reader,
+    v4: Side,
+    v6: Side,
+    questions: VecDeque<(Instant, IpAddr)>,
+}
+
+impl Querier {
+    /// `EPERM` without CAP_NET_RAW.
+    pub fn open(interface: u32, now: Instant) -> Result<Querier> {
+        let sockets = [open_socket(Protocol::V4, interface)?, open_socket(Protocol::V6, interface)?];
+        let side = Side { next: now, asked: 0, other_until: None };
+        let reader = Reader::new(SLOTS, SLOT_SIZE)?;
+        Ok(Querier { sockets, reader, v4: side, v6: side, questions: VecDeque::new() })
+    }
+
+    /// To wait on.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
+    /// When there is something to ask.
+    pub fn timer(&self) -> Instant {
+        let question = self.questions.front().map(|(at, _)| *at);
+        [self.v4.next, self.v6.next].into_iter().chain(question).min().unwrap_or(self.v4.next)
+    }
+
+    /// Reads what came to one of the sockets; `each` gets the reports.
+    pub fn read(&mut self, number: usize, interface: u32, now: Instant, mut each: impl FnMut(&[u8])) -> Result<()> {
+        let Some(socket) = self.sockets.get(number) else { return Ok(()) };
+        self.reader.clear();
+        match self.reader.fill(socket.as_fd()) {
+            Err(Errno::EAGAIN | Errno::EINVAL | Errno::ENETDOWN) => return Ok(()),
+            result => result?,
+        }
+        loop {
+            let slot = self.reader.position();
+            let Some(len) = self.reader.next_view(&mut 0).map(|view| view.len) else { return Ok(()) };
+            let link = self.reader.link(slot).filter(|link| link.interface == interface);
+            let Some(at) = link.and_then(|link| link.header_len) else { continue };
+            let bytes = self.reader.slot(slot).get(OFFLOAD_HEADER + at..len).unwrap_or_default();
+            let Ok(packet) = Packet::parse(bytes) else { continue };
+            if let Ok(report) = listener::parse_report(&packet) {
+                let questions = &mut self.questions;
+                for record in report.records().filter(|record| is_leave(record.kind) && scope_of(record.group) > 2) {
+                    ask_later(questions, record.group, now);
+                }
+                each(packet.bytes);
+            } else if listener::parse_query(&packet).is_ok() {
+                self.hear(packet.source, now);
+            }
+        }
+    }
+
+    /// Somebody else asks.
+    fn hear(&mut self, querier: IpAddr, now: Instant) {
+        // One without an address is a switch's, and stands for nobody (RFC 4541, section 2.1.1).
+        if querier.is_unspecified() {
+            return;
+        }
+        let side = if querier.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        side.other_until = Some(now + OTHER_PRESENT);
+        side.next = now + OTHER_PRESENT;
+    }
+
+    /// Asks what is due; `send` sends a packet on the interface.
+    pub fn handle_timeout(
+        &mut self,
+        interface: u32,
+        now: Instant,
+        counters: &mut Counters,
+        mut send: impl FnMut(&[u8]) -> Result<()>,
+    ) {
+        let mut ask = |version, group| {
+            let sent = router(interface, version).and_then(|router| send(&query(version, router, group)?));
+            counters.queries += u64::from(sent.is_ok());
+        };
+        for (side, version) in [(&mut self.v4, Version::Igmp3), (&mut self.v6, Version::Mld2)] {
+            if side.next <= now {
+                ask(version, None);
+                side.asked += 1;
+                side.other_until = None;
+                side.next = now + if side.asked < 2 { STARTUP_INTERVAL } else { INTERVAL };
+            }
+        }
+        while let Some((_, group)) = self.questions.front().copied().filter(|(at, _)| *at <= now) {
+            self.questions.pop_front();
+            let (side, version) = if group.is_ipv4() { (&self.v4, Version::Igmp3) } else { (&self.v6, Version::Mld2) };
+            if side.other_until.is_none() {
+                ask(version, Some(group));
+            }
+        }
+    }
+}
+
+fn is_leave(kind: Kind) -> bool {
+    matches!(kind, Kind::ChangeToInclude | Kind::BlockOldSources)
+}
+
+fn ask_later(questions: &mut VecDeque<(Instant, IpAddr)>, group: IpAddr, now: Instant) {
+    if questions.len() >= QUESTIONS_MAX || questions.iter().any(|(_, asked)| *asked == group) {
+        return;
+    }
+    for number in 0..LAST_COUNT {
+        let at = now + LAST_RESPONSE * number;
+        let place = questions.partition_point(|(other, _)| *other <= at);
+        questions.insert(place, (at, group));
+    }
+}
+
+fn query(version: Version, router: IpAddr, group: Option<IpAddr>) -> Result<Vec<u8>> {
+    let max_response = if group.is_some() { LAST_RESPONSE } else { RESPONSE };
+    let (sources, suppress, robustness, interval) = (Sources::NONE, false, 2, INTERVAL);
+    listener::build_query(router, &Query { version, group, max_response, sources, suppress, robustness, interval })
+}
+
+/// The interface's address to ask from. IPv4 hosts answer to one that has none; with IPv6 it must be
+/// link-local.
+fn router(interface: u32, version: Version) -> Result<IpAddr> {
+    let wants_v4 = version == Version::Igmp3;
+    let fits = |ip: IpAddr| match ip {
+        IpAddr::V4(_) => wants_v4,
+        IpAddr::V6(v6) => !wants_v4 && v6.is_unicast_link_local(),
+    };
+    let entries = interface::list()?;
+    let own = entries.iter().filter(|entry| entry.interface.index == interface);
+    match own.filter_map(|entry| entry.address).map(|address| address.ip).find(|ip| fits(*ip)) {
+        Some(ip) => Ok(ip),
+        None if wants_v4 => Ok(Ipv4Addr::UNSPECIFIED.into()),
+        None => Err(Errno::EADDRNOTAVAIL),
+    }
+}
+
+fn open_socket(protocol: Protocol, interface: u32) -> Result<OwnedFd> {
+    let socket = packet::socket(protocol, Wanted::Reports)?;
+    // Reports go to groups: of the old versions to those that they are about.
+    packet::take_all_groups(socket.as_fd(), interface)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_somebody_left_is_asked_for_twice() {
+        let (mut questions, now) = (VecDeque::new(), Instant::now());
+        let groups: [IpAddr; 2] = [[239, 1, 2, 3].into(), [239, 1, 2, 4].into()];
+        ask_later(&mut questions, groups[0], now);
+        ask_later(&mut questions, groups[1], now);
+        ask_later(&mut questions, groups[0], now);
+        let later = now + LAST_RESPONSE;
+        let expected = [(now, groups[0]), (now, groups[1]), (later, groups[0]), (later, groups[1])];
+        assert_eq!(Vec::from(questions), expected);
+    }
+
+    #[test]
+    fn queries_are_what_hosts_answer_to() {
+        let general = query(Version::Igmp3, Ipv4Addr::UNSPECIFIED.into(), None).unwrap();
+        let packet = Packet::parse(&general).unwrap();
+        assert_eq!((packet.ttl, packet.router_alert), (1, true));
+        let read = listener::parse_query(&packet).unwrap();
+        assert_eq!((read.group, read.max_response, read.interval), (None, RESPONSE, INTERVAL));
+        let group = "ff15::7".parse().unwrap();
+        let specific = query(Version::Mld2, "fe80::1".parse().unwrap(), Some(group)).unwrap();
+        let read = Packet::parse(&specific).and_then(|packet| listener::parse_query(&packet).map(|query| query.group));
+        assert_eq!(read, Ok(Some(group)));
+    }
+}

@@ -1,0 +1,94 @@
+//! What fixed tunnels put on the wire, as tshark reads it.
+
+mod support;
+
+use std::path::Path as File;
+
+use castio::ffi::tunnel::*;
+use support::hosts;
+use support::tools;
+use support::tunnels::{Capture, Inner, KINDS, OPTIONS, Path};
+use support::udp::{FAMILIES, Family};
+
+/// A capture file (pcap-savefile(5)) of packets without a link header.
+fn write_capture(file: &File, packets: &[Vec<u8>]) {
+    const LINKTYPE_RAW: u32 = 101;
+    let mut bytes = Vec::new();
+    bytes.extend(0xa1b2_c3d4_u32.to_ne_bytes());
+    bytes.extend([2_u16, 4].map(u16::to_ne_bytes).concat());
+    bytes.extend([0, 0, 65_535, LINKTYPE_RAW].map(u32::to_ne_bytes).concat());
+    for packet in packets {
+        let len = packet.len() as u32;
+        bytes.extend([1, 0, len, len].map(u32::to_ne_bytes).concat());
+        bytes.extend(packet);
+    }
+    std::fs::write(file, bytes).unwrap();
+}
+
+const FIELDS: [&str; 9] = [
+    "frame.protocols",
+    "udp.dstport",
+    "amt.type",
+    "gre.key",
+    "gre.sequence_number",
+    "gre.checksum.status",
+    "udp.checksum.status",
+    "_ws.malformed",
+    "_ws.expert.message",
+];
+
+#[test]
+fn every_kind_is_read_as_what_it_is() {
+    let Some(tshark) = tools::find("tshark", "tshark") else { return };
+    hosts::test(|network| {
+        let path = Path::new(network);
+        if !path.is_plain() {
+            return;
+        }
+        let capture = Capture::new(&path.router, "left");
+        let (mut packets, mut expected) = (Vec::new(), Vec::new());
+        for (kind, outer, inner) in KINDS
+            .into_iter()
+            .flat_map(|kind| FAMILIES.map(|outer| FAMILIES.map(|inner| (kind, outer, inner))))
+            .flatten()
+        {
+            let is_gre = [CASTIO_TUNNEL_GRE, CASTIO_TUNNEL_GRE_UDP].contains(&kind);
+            let flags = CASTIO_TUNNEL_KEY | CASTIO_TUNNEL_CHECKSUM | CASTIO_TUNNEL_SEQUENCE;
+            let options = castio_tunnel_options { flags: if is_gre { flags } else { 0 }, key: 0xabcd, ..OPTIONS };
+            let (a, b) = path.tunnel(kind, outer, &options);
+            a.send(&[Inner { number: b'x', ..Inner::new(inner) }.packet()]);
+            b.receive(1);
+            packets.extend(capture.packets());
+            expected.push(line(kind, outer, inner));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packets.pcap");
+        write_capture(&file, &packets);
+        let mut command = tshark.command();
+        command.arg("-n").arg("-r").arg(&file).args(["-T", "fields", "-E", "separator=|"]);
+        command.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
+        command.args(FIELDS.iter().flat_map(|field| ["-e", field]));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    });
+}
+
+/// The fields, outer before inner.
+fn line(kind: i32, outer: Family, inner: Family) -> String {
+    let name = |family| if family == Family::V4 { "ip" } else { "ipv6" };
+    let (inside, port, amt) = match kind {
+        CASTIO_TUNNEL_IPIP => ("", "", ""),
+        CASTIO_TUNNEL_GRE => ("gre:", "", ""),
+        CASTIO_TUNNEL_GRE_UDP => ("udp:gre:", "4754,", ""),
+        _ => ("udp:amt:", "2268,", "6"),
+    };
+    // tshark's first protocol is the link's, which there is none of.
+    // Its dissector for AMT names IPv4 before either.
+    let inside = if kind == CASTIO_TUNNEL_UDP && inner == Family::V6 { "udp:amt:ip:" } else { inside };
+    let protocols = format!("raw:{}:{inside}{}:udp:data", name(outer), name(inner));
+    let gre = if inside.contains("gre") { "0x0000abcd|0|1" } else { "||" };
+    let checksums = if port.is_empty() { "1" } else { "1,1" };
+    format!("{protocols}|{port}5000|{amt}|{gre}|{checksums}||")
+}
