@@ -22,6 +22,8 @@ fn every_example_has_a_test() {
         include_str!("datagram_examples.rs"),
         include_str!("membership_examples.rs"),
         include_str!("doctor_examples.rs"),
+        include_str!("tunnel_examples.rs"),
+        include_str!("bridge_examples.rs"),
     ]
     .concat();
     let names = programs::names("c_examples");

@@ -17,7 +17,6 @@ pub mod hosts;
 pub mod inspect;
 pub mod library;
 pub mod link;
-pub mod lossy;
 pub mod memberships;
 pub mod networks;
 pub mod nftables;

@@ -1,0 +1,74 @@
+/* The table, drawn in place. Between two drawings the terminal is as it was found, so nothing has to be put
+ * back, whatever ends the program. */
+#include "relay.h"
+
+#include <sys/ioctl.h>
+
+static const char *const line_end = "\033[K\n";
+
+/* "960", "12.3 k", "1.2 G" */
+static const char *short_number(double value, char text[16])
+{
+    static const char *const units[] = { "", " k", " M", " G", " T" };
+    size_t unit = 0;
+    for (; value >= 999.5 && unit < 4; unit++)
+        value /= 1000;
+    snprintf(text, 16, unit == 0 || value >= 99.95 ? "%.0f%s" : "%.1f%s", value, units[unit]);
+    return text;
+}
+
+static void print_rates(const char *name, uint64_t packets, uint64_t bytes, uint64_t total, double seconds)
+{
+    char each[16], bits[16];
+    printf("%-8s %12s %12s %14" PRIu64 "%s", name, short_number((double)packets / seconds, each),
+           short_number((double)bytes * 8 / seconds, bits), total, line_end);
+}
+
+/* Groups with how many tunnels want them, as far as there is room: {"group":"232.1.1.1","tunnels":2}. */
+static int print_groups(const char *json, int most)
+{
+    char group[HOST_LEN];
+    unsigned tunnels;
+    int lines = 0;
+    for (const char *at = json ? strstr(json, "\"group\"") : NULL; at && lines < most; at = strstr(at + 1, "\"group\"")) {
+        if (sscanf(at, "\"group\" : \"%79[^\"]\" , \"tunnels\" : %u", group, &tunnels) != 2)
+            continue;
+        printf("%-39s %9u%s", group, tunnels, line_end);
+        lines++;
+    }
+    return lines;
+}
+
+static int print_body(struct server *server, int most)
+{
+    const struct castio_amt_relay_info *now = &server->now, *before = &server->before;
+    const int colours = has_colours(stdout);
+    const char *faint = colours ? FAINT : "", *plain = colours ? PLAIN : "";
+    double seconds = (double)(server->now_ns - server->before_ns) / 1e9;
+    char others[512];
+    seconds = seconds > 0.001 ? seconds : 0.001;
+    printf("%s%" PRIu64 " tunnels, %" PRIu64 " groups%s%s", colours ? GREEN : "", now->tunnels, now->groups, plain,
+           line_end);
+    printf("%s%-8s %12s %12s %14s%s%s", faint, "", "PACKETS/S", "BIT/S", "PACKETS", plain, line_end);
+    print_rates("in", now->packets - before->packets, now->bytes - before->bytes, now->packets, seconds);
+    print_rates("out", now->copies - before->copies, now->copied_bytes - before->copied_bytes, now->copies, seconds);
+    printf("%s%s%s%s", faint, counters_text(counters, counter_count, now, others, sizeof others), plain, line_end);
+    printf("%s%-39s %9s%s%s", faint, "GROUP", "TUNNELS", plain, line_end);
+    return 6 + print_groups(state_json(server), most);
+}
+
+/* Without wrapping, so that a narrow terminal cuts the lines; the height leaves out what doesn't fit. */
+void redraw_table(struct server *server)
+{
+    static int drawn;
+    struct winsize size;
+    int most = 16;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
+        most = size.ws_row > 8 ? size.ws_row - 8 : 1;
+    printf("\033[?25l\033[?7l");
+    if (drawn > 0)
+        printf("\033[%dA\r", drawn);
+    drawn = print_body(server, most);
+    printf("\033[J\033[?7h\033[?25h");
+    fflush(stdout);
+}
