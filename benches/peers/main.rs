@@ -9,10 +9,15 @@
 mod aims;
 mod chart;
 mod measure;
+#[path = "../common/network.rs"]
 mod network;
+#[path = "../common/plot.rs"]
+mod plot;
 mod programs;
 mod report;
 mod scenarios;
+#[path = "../common/statistics.rs"]
+mod statistics;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -93,7 +98,7 @@ fn write(report: &report::Report<'_>, rounds: usize, ms: u32, folder: &Path) {
 fn run(programs: &[Program], scenarios: &[Scenario], network: &Network, rounds: usize, ms: u32) -> Option<Figures> {
     let mut figures = Figures::default();
     for (number, scenario) in scenarios.iter().enumerate() {
-        if let Err(reason) = network.can(scenario.needs) {
+        if let Err(reason) = scenario.is_possible(network) {
             eprintln!("\r\x1b[Kskipped: {}: {reason}", scenario.name);
             continue;
         }

@@ -7,8 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::network::{Needs, Network};
-use crate::scenarios::{Scenario, Step};
+use crate::network::Network;
+use crate::scenarios::{Needs, Scenario, Step};
+use crate::statistics::median;
 
 /// Longer than a run takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -168,15 +169,5 @@ impl Figures {
 
     pub fn failures(&self) -> impl Iterator<Item = &str> {
         self.failures.values().map(String::as_str)
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        count if count % 2 == 0 => Some((values[middle - 1] + values[middle]) / 2.0),
-        _ => Some(values[middle]),
     }
 }

@@ -7,6 +7,7 @@ use crate::measure::Figures;
 use crate::network::Network;
 use crate::programs::Program;
 use crate::scenarios::{BATCHES, GROUPS, Group, Scenario};
+use crate::statistics::machine;
 
 pub struct Report<'r> {
     pub programs: &'r [Program],
@@ -196,14 +197,4 @@ impl Report<'_> {
             scenario.name, program.name
         );
     }
-}
-
-/// The processor and the kernel.
-fn machine() -> String {
-    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = about.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let model = model.trim_start_matches([' ', '\t', ':']);
-    format!("Linux {}, {processors} processors, {model}", release.trim())
 }

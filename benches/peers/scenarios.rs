@@ -1,7 +1,14 @@
 //! What is measured.
 
-use crate::network::Needs;
+use crate::network::Network;
 use crate::programs::Program;
+
+/// What a scenario needs of the network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Loopback,
+    VethPair,
+}
 
 /// The sizes that the batch grows through.
 pub const BATCHES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
@@ -72,6 +79,14 @@ pub struct Step<'p> {
 }
 
 impl Scenario {
+    /// Whether it can run, or why it can't.
+    pub fn is_possible<'n>(&self, network: &'n Network) -> Result<(), &'n str> {
+        match self.needs {
+            Needs::Loopback => Ok(()),
+            Needs::VethPair => network.other_end().map(drop),
+        }
+    }
+
     /// Whether a program has something to show in it.
     pub fn includes(&self, program: &Program) -> bool {
         match (self.group, program.name) {

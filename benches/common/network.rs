@@ -7,13 +7,6 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-/// What a scenario needs of the network.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
-    Loopback,
-    VethPair,
-}
-
 pub struct Network {
     /// The file that stands for the namespace at the other end, or why there is none.
     other_end: Result<String, String>,
@@ -27,14 +20,7 @@ impl Network {
         Network { other_end: other_end.and_then(|()| connect()) }
     }
 
-    /// Whether a scenario can run, or why it can't.
-    pub fn can(&self, needs: Needs) -> Result<(), &str> {
-        match needs {
-            Needs::Loopback => Ok(()),
-            Needs::VethPair => self.other_end().map(drop),
-        }
-    }
-
+    /// The file of the namespace at the other end.
     pub fn other_end(&self) -> Result<&str, &str> {
         self.other_end.as_deref().map_err(String::as_str)
     }
@@ -102,7 +88,7 @@ impl Other {
 }
 
 /// ip(8) in the calling thread's namespace, a command in each line.
-fn ip(commands: &str) -> Result<(), String> {
+pub fn ip(commands: &str) -> Result<(), String> {
     let mut command = Command::new("ip");
     let piped = command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = piped.spawn().map_err(|error| format!("ip: {error}; apt install iproute2"))?;
