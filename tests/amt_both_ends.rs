@@ -114,26 +114,33 @@ fn sources_wanted_and_not_wanted() {
     });
 }
 
-/// The relay forgets everything: the gateway finds its way back by itself, at its next cycle.
+/// The relay forgets everything: the gateway finds its way back by itself, at its next cycle; or long
+/// before that because a stream has stopped.
 #[test]
 fn a_relay_that_starts_anew() {
     hosts::test(|network| {
         let hosts = row(network);
         let [source, relay_host, _, far] = &hosts;
-        let open = || {
-            let wanted = Wanted { ports: &[PORT], upstream: Some("in0"), ..Wanted::default() };
-            Relay::try_open(relay_host, wanted, |options| options.query_interval_s = 1).unwrap()
-        };
-        let relay = open();
-        let gateway = amt::Gateway::open(far, Some(OUTSIDE[0]), amt::OPTIONS);
-        assert_eq!(gateway.join("239.1.2.3", None), Ok(0));
-        until(&relay, &[&gateway], "it is joined", || relay.info().groups == 1);
-        drop(relay);
-        let (relay, started) = (open(), Instant::now());
-        until(&relay, &[&gateway], "it is joined again", || relay.info().groups == 1);
-        println!("after {:?}", started.elapsed());
-        let udp = sender(source, Family::V4, "10.1.0.1");
-        source.run(|| udp.send("again", "239.1.2.3"));
-        assert_eq!(arrivals(&relay, &gateway, 1)[0].text, "again");
+        for (query_interval_s, has_stream) in [(1, false), (125, true)] {
+            let open = || {
+                let wanted = Wanted { ports: &[PORT], upstream: Some("in0"), ..Wanted::default() };
+                Relay::try_open(relay_host, wanted, |options| options.query_interval_s = query_interval_s).unwrap()
+            };
+            let udp = sender(source, Family::V4, "10.1.0.1");
+            let relay = open();
+            let gateway = amt::Gateway::open(far, Some(OUTSIDE[0]), amt::OPTIONS);
+            assert_eq!(gateway.join("239.1.2.3", None), Ok(0));
+            until(&relay, &[&gateway], "it is joined", || relay.info().groups == 1);
+            if has_stream {
+                source.run(|| udp.send("before", "239.1.2.3"));
+                assert_eq!(arrivals(&relay, &gateway, 1)[0].text, "before");
+            }
+            drop(relay);
+            let (relay, started) = (open(), Instant::now());
+            until(&relay, &[&gateway], "it is joined again", || relay.info().groups == 1);
+            println!("after {:?}", started.elapsed());
+            source.run(|| udp.send("again", "239.1.2.3"));
+            assert_eq!(arrivals(&relay, &gateway, 1)[0].text, "again");
+        }
     });
 }

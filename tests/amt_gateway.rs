@@ -139,7 +139,7 @@ fn a_linux_relay_is_served() {
             }
             flags.contains(&0x80)
         });
-        assert_eq!(flags, [0x01, 0x80]);
+        assert_eq!(flags, [0x01, 0x01, 0x80], "one question may be lost");
         relay.hears(&gateway, &[&format!("IsEx {GROUP6}")]);
         gateway.leave(GROUP6, None).unwrap();
         relay.hears(&gateway, &[&format!("Leave {GROUP6}")]);

@@ -43,7 +43,7 @@ impl Gateway {
             Ok(Some((inner, len))) => {
                 self.counters.delivered += 1;
                 self.counters.delivered_bytes += len as u64;
-                self.heard();
+                self.heard(now);
                 Some(inner)
             }
             Ok(None) => None,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::candidates;
 use super::counters::Dropped;
 use super::handshake::Session;
+use super::quiet::Quiet;
 use super::{ATTEMPTS, Gateway, Phase};
 use crate::tunnel::amt::wire::{Dialect, Message, Nonce};
 
@@ -44,6 +45,7 @@ impl Gateway {
         let session = Session::new(candidate, relay, self.random.nonce(), now);
         let times = session.robustness;
         self.phase = Phase::Connected(session);
+        self.quiet = Quiet::default();
         self.groups.announce_all(times);
         self.tell_again = None;
     }

@@ -2,7 +2,7 @@
 //! again and again, as often as the Query tells.
 //!
 //! What Linux's driver does differently: it has its flags at the other end of their byte and ignores a
-//! Request with any other bit set, so that every second Request is in its dialect until one is answered;
+//! Request with any other bit set, so that of four Requests two are in its dialect until one is answered;
 //! and it takes Updates only for the last nonce that it saw, so that both families ask with one nonce.
 
 use std::net::SocketAddr;
@@ -17,6 +17,8 @@ use crate::tunnel::listener::{self, Query};
 /// What RFC 3376 and RFC 3810 (section 8 and 9) have where the Query says nothing.
 const ROBUSTNESS: u8 = 2;
 const INTERVAL: Duration = Duration::from_secs(125);
+/// After so many Requests a relay is left for another when the network says, too, that it isn't there.
+const ATTEMPTS_UNREACHABLE: u32 = 2;
 /// The least time between two cycles that nothing but the network's word asks for.
 const VERIFY_LEAST: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,8 @@ pub(super) struct Session {
     nonce: Nonce,
     /// How often it was asked in this cycle.
     attempts: u32,
+    /// The network says that nobody is there, after it was asked in this cycle.
+    unreachable: bool,
     /// When to ask again, or to begin the next cycle.
     pub next: Option<Instant>,
     begun: Instant,
@@ -83,6 +87,7 @@ impl Session {
             relay,
             nonce,
             attempts: 0,
+            unreachable: false,
             next: Some(now),
             begun: now,
             v4: Part::default(),
@@ -127,6 +132,18 @@ impl Session {
         }
     }
 
+    /// The network's word against a relay that works: if it is asked and doesn't answer, it isn't waited
+    /// for as long.
+    pub fn doubt(&mut self, now: Instant) {
+        self.unreachable |= self.is_asking();
+        self.verify(now);
+    }
+
+    /// So many questions without an answer are enough.
+    fn attempts_max(&self) -> u32 {
+        if self.unreachable { ATTEMPTS_UNREACHABLE } else { ATTEMPTS }
+    }
+
     /// When this cycle began: a time that is past.
     pub fn begun(&self) -> Instant {
         self.begun
@@ -140,13 +157,13 @@ impl Session {
         self.v4.answered || self.v6.answered
     }
 
-    /// In which dialect to ask next.
+    /// In which dialect to ask next. Twice in the one that is known, then twice in the other: a question
+    /// that is lost doesn't make it another relay's, but one that isn't answered again may be.
     fn choose_dialect(&self) -> Dialect {
-        match self.dialect {
-            // One that was known and isn't answered any more may be another relay's by now.
-            Some(dialect) if self.attempts < 2 => dialect,
-            _ if self.attempts % 2 == 0 => Dialect::Rfc,
-            _ => Dialect::Linux,
+        match (self.dialect.unwrap_or(Dialect::Rfc), self.attempts % 4 < 2) {
+            (dialect, true) => dialect,
+            (Dialect::Rfc, false) => Dialect::Linux,
+            (Dialect::Linux, false) => Dialect::Rfc,
         }
     }
 }
@@ -175,7 +192,7 @@ impl Gateway {
             return;
         }
         let index = session.candidate;
-        if session.is_asking() && session.attempts >= ATTEMPTS {
+        if session.is_asking() && session.attempts >= session.attempts_max() {
             if session.has_answer() {
                 // It answers for the other family: this one later.
                 session.attempts = 0;
@@ -197,7 +214,7 @@ impl Gateway {
         if !session.is_asking() || !session.has_open_question() {
             session.nonce = self.random.nonce();
             session.begun = now;
-            session.attempts = 0;
+            (session.attempts, session.unreachable) = (0, false);
             (session.v4.answered, session.v6.answered) = (false, false);
             (session.v4.asked, session.v6.asked) = (false, false);
         }
@@ -276,6 +293,7 @@ impl Session {
         let tunnel = Tunnel { mac: answer.mac, nonce: answer.nonce };
         let part = self.part_mut(mld);
         (part.answered, part.tunnel) = (true, Some(tunnel));
+        self.unreachable = false;
         // Only a flag tells for sure; that a question with a flag in it was understood tells, too.
         if answer.dialect.is_some() || mld || ecn {
             self.dialect = answer.dialect.or(Some(self.tried));

@@ -12,6 +12,7 @@ mod discovery;
 mod filter;
 mod groups;
 mod handshake;
+mod quiet;
 mod random;
 mod reassembly;
 mod reports;
@@ -34,6 +35,7 @@ use discovery::Discovery;
 pub use filter::Filter;
 use groups::Groups;
 use handshake::Session;
+use quiet::Quiet;
 pub use random::Random;
 use reassembly::Reassembly;
 use reports::Teardown;
@@ -100,6 +102,7 @@ pub struct Gateway {
     failures: usize,
     /// How many relays in a row have brought nothing, and when this one is one of them.
     silent: (u32, Option<Instant>),
+    quiet: Quiet,
     /// The source of reports, one for all.
     hosts: (IpAddr, IpAddr),
     counters: Counters,
@@ -122,6 +125,7 @@ impl Gateway {
             reassembly: Reassembly::default(),
             failures: 0,
             silent: (0, None),
+            quiet: Quiet::default(),
             hosts: (Ipv4Addr::UNSPECIFIED.into(), link_local.into()),
             counters: Counters::default(),
         }
@@ -193,6 +197,7 @@ impl Gateway {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.ask_when_quiet(now);
         match &self.phase {
             Phase::Idle => {}
             Phase::Waiting(until) if *until > now => {}
@@ -217,7 +222,8 @@ impl Gateway {
             Phase::Connected(session) => session.next,
         };
         let teardown = self.teardowns.iter().map(|teardown| teardown.next).min();
-        [phase, self.tell_timer(), teardown, self.silent.1, self.reassembly.timeout()].into_iter().flatten().min()
+        let silence = self.silent.1.into_iter().chain(self.quiet.timeout()).min();
+        [phase, self.tell_timer(), teardown, silence, self.reassembly.timeout()].into_iter().flatten().min()
     }
 
     /// The next datagram to send.
@@ -250,7 +256,7 @@ impl Gateway {
                     self.candidate_fails(now, candidate);
                 }
             }
-            Phase::Connected(session) if session.is_active() => session.verify(now),
+            Phase::Connected(session) if session.is_active() => session.doubt(now),
             Phase::Connected(session) => {
                 let candidate = session.candidate;
                 if self.candidates.has_other(candidate, now) {
@@ -267,8 +273,18 @@ impl Gateway {
         self.quit(true);
     }
 
-    fn heard(&mut self) {
+    fn heard(&mut self, now: Instant) {
         self.silent = (0, None);
+        self.quiet.heard(now);
+    }
+
+    /// Data has come, and comes no more.
+    fn ask_when_quiet(&mut self, now: Instant) {
+        if self.quiet.is_too_long(now) && self.groups.count() > 0 {
+            if let Phase::Connected(session) = &mut self.phase {
+                session.verify(now);
+            }
+        }
     }
 
     /// A relay that has brought nothing yet.

@@ -97,3 +97,30 @@ fn parts_of_a_packet_are_put_together() {
     rig.gateway.handle_timeout(rig.now);
     assert_eq!((rig.counters().reassembled, rig.counters().fragment), (1, 1));
 }
+
+#[test]
+fn a_stream_that_stops_makes_the_gateway_ask_whether_the_relay_knows_it_still() {
+    let mut rig = Rig::active();
+    for _ in 0..100 {
+        rig.now += SECOND;
+        assert!(rig.data(RELAY, &packet(SOURCE, GROUP, "on", 0)).is_some());
+        assert_eq!(rig.sent(), []);
+    }
+    let (waited, sent) = rig.next().unwrap();
+    let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(waited, SECOND * 5, "long before the regular question");
+    // A relay that began anew learns everything again.
+    rig.answer(RELAY, *nonce, Say { mac: 9, ..SAY });
+    assert_eq!(rig.sent(), [(at(RELAY), Sent::Update(9, vec!["IsEx 232.1.2.3".into()]))]);
+    // While the source is silent it is asked ever more rarely, and then as often as without a stream.
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        let begun = rig.now;
+        let (_, sent) = rig.next().unwrap();
+        let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
+        rig.answer(RELAY, *nonce, SAY);
+        rig.sent();
+        pauses.push((rig.now - begun).as_secs());
+    }
+    assert_eq!(pauses, [10, 20, 40, 125, 125]);
+}
