@@ -15,6 +15,7 @@ static void usage(void)
          "  -a, --advertise ADDRESS    tells it to gateways that ask an anycast address; one of each family\n"
          "  -k, --keep-ttl             forwards also what comes with a TTL of 1, and takes nothing off it\n"
          "      --tunnels N            at most so many; default: 10000\n"
+         "      --tunnels-from-one N   at most so many from one address or /64; default: 1024\n"
          "      --groups N             at most so many of a tunnel; default: 256\n"
          "      --sources N            at most so many of a group of a tunnel; default: 64\n"
          "      --groups-in-all N      at most so many of all tunnels; default: 65536\n"
@@ -115,7 +116,7 @@ static int run(struct server *server)
     return status;
 }
 
-enum long_option { AMT_PORT = 256, TUNNELS, GROUPS, SOURCES, GROUPS_IN_ALL, RATE, ANSWERS, MTU, INTERVAL, ROBUSTNESS, PREFIX };
+enum long_option { AMT_PORT = 256, TUNNELS, TUNNELS_FROM_ONE, GROUPS, SOURCES, GROUPS_IN_ALL, RATE, ANSWERS, MTU, INTERVAL, ROBUSTNESS, PREFIX };
 
 static const struct option options[] = {
     { "port", required_argument, NULL, 'p' },
@@ -126,6 +127,7 @@ static const struct option options[] = {
     { "advertise", required_argument, NULL, 'a' },
     { "keep-ttl", no_argument, NULL, 'k' },
     { "tunnels", required_argument, NULL, TUNNELS },
+    { "tunnels-from-one", required_argument, NULL, TUNNELS_FROM_ONE },
     { "groups", required_argument, NULL, GROUPS },
     { "sources", required_argument, NULL, SOURCES },
     { "groups-in-all", required_argument, NULL, GROUPS_IN_ALL },
@@ -147,6 +149,7 @@ static void read_limit(int option, struct castio_amt_relay_options *to)
     switch (option) {
     case AMT_PORT: to->port = (unsigned)number(optarg, 1, 65535); break;
     case TUNNELS: to->tunnels = (unsigned)number(optarg, 1, most); break;
+    case TUNNELS_FROM_ONE: to->tunnels_per_address = (unsigned)number(optarg, 1, most); break;
     case GROUPS: to->groups = (unsigned)number(optarg, 1, most); break;
     case SOURCES: to->sources = (unsigned)number(optarg, 1, most); break;
     case GROUPS_IN_ALL: to->groups_in_all = (unsigned)number(optarg, 1, most); break;

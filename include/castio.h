@@ -1322,6 +1322,11 @@ struct castio_amt_relay_options {
      */
     unsigned int tunnels;
     /**
+     * The most tunnels from one IPv4 address or IPv6 /64, so that none takes them all; 0 for 1,024. Near
+     * it gateways there are told to look for another relay.
+     */
+    unsigned int tunnels_per_address;
+    /**
      * The most groups of a tunnel; 0 for 256.
      */
     unsigned int groups;
@@ -1435,7 +1440,7 @@ struct castio_amt_relay_info {
      */
     uint64_t dropped_answer;
     /**
-     * Updates refused: no room for another tunnel.
+     * Updates refused: no room for another tunnel, or for another from that address.
      */
     uint64_t refused_tunnels;
     /**
@@ -3832,8 +3837,11 @@ int castio_bridge_info(struct castio_bridge *bridge, struct castio_bridge_info *
  * privilege is needed. Nothing is sent before castio_amt_join.
  *
  * A relay that doesn't answer is asked ever more slowly, up to every two minutes; after four questions the
- * next one is tried, and the first rests for 3 to 10 minutes. One that says that it is full is left alone
- * for 10 minutes.
+ * next one is tried (after two, if ICMP says that the relay can't be reached), and the first rests for 3 to
+ * 10 minutes. One that says that it is full is left alone for 10 minutes.
+ *
+ * A relay that has died or begun anew is noticed before its next regular question: when a stream stops for
+ * 5 seconds the relay is asked at once. If the source had only paused, the next silence may be twice as long.
  *
  * - relays: "192.0.2.1", "2001:db8::1", with a port other than 2268 "192.0.2.1:99" or "[2001:db8::1]:99";
  *   several, separated by commas or spaces, are tried in this order. NULL: whichever relay is nearest by

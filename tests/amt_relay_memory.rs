@@ -86,7 +86,8 @@ fn ten_thousand_tunnels_opened_and_dropped() {
     let record = Record { kind: Kind::ModeIsInclude, group: ip("ff3e::8000:1"), sources: Sources::from(&sources[..]) };
     let mut packets = Vec::new();
     listener::build_report(ip("fe80::7"), &[record], 1400, &mut packets).unwrap();
-    let settings = Settings { tunnels: TUNNELS, answers_per_second: 0, ..Settings::default() };
+    let settings =
+        Settings { tunnels: TUNNELS, tunnels_per_address: TUNNELS, answers_per_second: 0, ..Settings::default() };
     let mut now = Instant::now();
     let mut relay = Machine::new(settings, [3; 16], now).unwrap();
     let empty = HELD.get();

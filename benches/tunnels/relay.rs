@@ -49,7 +49,7 @@ pub fn relay(shared: &Shared) {
     options.listen(Some(&address), AMT_PORT).unwrap();
     options.upstream(c"veth0").unwrap();
     options.ports(&[PORT]).unwrap();
-    options.settings.tunnels = 12_000;
+    (options.settings.tunnels, options.settings.tunnels_per_address) = (12_000, 12_000);
     let mut server = Server::open(options).unwrap();
     shared.ready.fetch_add(1, AcqRel);
     while !shared.is_over() {

@@ -42,7 +42,7 @@ void tell_changes(const struct server *server)
     }
     warn_of(now->refused_joins, before->refused_joins,
             "joins were refused upstream; see -i, and /proc/sys/net/ipv4/igmp_max_memberships");
-    warn_of(now->refused_tunnels, before->refused_tunnels, "tunnels were refused; see --tunnels");
+    warn_of(now->refused_tunnels, before->refused_tunnels, "tunnels were refused; see --tunnels and --tunnels-from-one");
     warn_of(now->refused_groups, before->refused_groups, "groups were refused; see --groups, --groups-in-all");
     warn_of(now->dropped_by_socket, before->dropped_by_socket, "packets were lost in the kernel: this host is too slow for what comes");
     warn_of(now->dropped_too_large, before->dropped_too_large, "packets were too large for a tunnel; see --mtu");

@@ -44,6 +44,9 @@ pub struct castio_amt_relay_options {
     pub robustness: c_uint,
     /// The most tunnels; 0 for 10,000. Near it new gateways are told to look for another relay.
     pub tunnels: c_uint,
+    /// The most tunnels from one IPv4 address or IPv6 /64, so that none takes them all; 0 for 1,024. Near
+    /// it gateways there are told to look for another relay.
+    pub tunnels_per_address: c_uint,
     /// The most groups of a tunnel; 0 for 256.
     pub groups: c_uint,
     /// The most sources of a group of a tunnel; 0 for 64.
@@ -103,7 +106,7 @@ pub struct castio_amt_relay_info {
     pub dropped_throttled: u64,
     /// Answers dropped: nobody fetched them.
     pub dropped_answer: u64,
-    /// Updates refused: no room for another tunnel.
+    /// Updates refused: no room for another tunnel, or for another from that address.
     pub refused_tunnels: u64,
     /// Records refused: no room for another group.
     pub refused_groups: u64,
@@ -225,6 +228,7 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
     let settings = &mut chosen.settings;
     let or_default = |given: c_uint, default: &mut usize| *default = if given > 0 { given as usize } else { *default };
     or_default(given.tunnels, &mut settings.tunnels);
+    or_default(given.tunnels_per_address, &mut settings.tunnels_per_address);
     or_default(given.groups, &mut settings.groups);
     or_default(given.sources, &mut settings.sources);
     or_default(given.groups_in_all, &mut settings.channels);

@@ -32,7 +32,7 @@ impl Relay {
         let number = match self.tunnels.find(from) {
             Some(number) => number,
             None if !asks_for_something(&report) => return,
-            None if self.tunnels.len() >= self.settings.tunnels => {
+            None if !self.has_room(from.ip()) => {
                 self.counters.refused_tunnels += 1;
                 return;
             }
@@ -54,11 +54,16 @@ impl Relay {
         }
     }
 
+    fn has_room(&self, address: IpAddr) -> bool {
+        self.tunnels.len() < self.settings.tunnels && self.tunnels.len_from(address) < self.settings.tunnels_per_address
+    }
+
     fn open(&mut self, endpoint: SocketAddr, nonce: Nonce, capability: Capability) -> u32 {
         self.counters.opened += 1;
         let (data, answers) = (Allowance::default(), Allowance::default());
         let places = Vec::new();
-        self.tunnels.insert(Tunnel { endpoint, local: 0, capability, until: 0, nonce, data, answers, places })
+        let (local, until, offered) = (0, 0, nonce);
+        self.tunnels.insert(Tunnel { endpoint, local, capability, until, nonce, offered, data, answers, places })
     }
 
     fn intern(&mut self, local: Local) -> u16 {

@@ -138,7 +138,7 @@ impl Relay {
         };
         let dialect = capability.dialect();
         let message = Message::MembershipQuery {
-            limited: tunnel.is_none() && self.tunnels.len() >= self.settings.nearly_full(),
+            limited: tunnel.is_none() && self.is_nearly_full(from.ip()),
             mac: self.secrets.sign(from, asked.nonce, capability),
             nonce: asked.nonce,
             packet: if asked.mld { self.queries.mld() } else { self.queries.igmp(local.address) },
@@ -146,6 +146,15 @@ impl Relay {
         };
         let answer = Transmit::new(local, from, &message, dialect);
         self.counters.queries += self.push(answer);
+        if let Some(tunnel) = tunnel.and_then(|number| self.tunnels.get_mut(number)) {
+            tunnel.offered = asked.nonce;
+        }
+    }
+
+    /// Full, or so nearly that those whose handshake is under way may take what is left.
+    fn is_nearly_full(&self, address: IpAddr) -> bool {
+        self.tunnels.len() >= nearly(self.settings.tunnels)
+            || self.tunnels.len_from(address) >= nearly(self.settings.tunnels_per_address)
     }
 
     fn may_answer(&mut self, tunnel: Option<u32>, address: IpAddr, now: Instant) -> bool {
@@ -172,7 +181,8 @@ impl Relay {
     }
 
     /// The MAC is that of the Query to the address in the message, which is no longer the sender's. It
-    /// must be the newest that the tunnel has shown: an older one may be a repetition by somebody else.
+    /// must be that of the newest Update or the newest Query: an older one may be a repetition by
+    /// somebody else.
     fn teardown(&mut self, now: Instant, mac: ResponseMac, nonce: Nonce, gateway: Gateway) {
         let endpoint = gateway.address();
         if self.secrets.verify(endpoint, nonce, mac, now).is_none() {
@@ -181,7 +191,7 @@ impl Relay {
         }
         self.counters.teardowns += 1;
         let Some(number) = self.find_scoped(endpoint) else { return };
-        if self.tunnels.get(number).is_some_and(|tunnel| tunnel.nonce == nonce) {
+        if self.tunnels.get(number).is_some_and(|tunnel| [tunnel.nonce, tunnel.offered].contains(&nonce)) {
             self.remove_tunnel(number);
             self.counters.closed += 1;
         }
@@ -254,6 +264,11 @@ struct Asked {
     mld: bool,
     nonce: Nonce,
     capability: Capability,
+}
+
+/// From how many of so many on new gateways are told to look elsewhere.
+fn nearly(most: usize) -> usize {
+    most - most / 32
 }
 
 /// A secret from a secret, by number.

@@ -19,6 +19,8 @@ pub struct Settings {
     pub robustness: u8,
     /// The most tunnels.
     pub tunnels: usize,
+    /// The most tunnels of an IPv4 address or an IPv6 /64.
+    pub tunnels_per_address: usize,
     /// The most groups of a tunnel.
     pub groups: usize,
     /// The most sources of a group of a tunnel.
@@ -40,6 +42,7 @@ impl Default for Settings {
             query_interval: Duration::from_secs(125),
             robustness: 2,
             tunnels: 10_000,
+            tunnels_per_address: 1024,
             groups: 256,
             sources: 64,
             channels: 65_536,
@@ -53,12 +56,6 @@ impl Settings {
     /// How long a report counts (RFC 3376, section 8.4), and a tunnel without one.
     pub fn lifetime(&self) -> Duration {
         self.query_interval * u32::from(self.robustness) + RESPONSE
-    }
-
-    /// From how many tunnels on new gateways are told to look elsewhere. Those whose handshake is
-    /// under way still find room.
-    pub fn nearly_full(&self) -> usize {
-        self.tunnels - self.tunnels / 32
     }
 
     /// What an Advertisement tells to who asked this address.

@@ -77,7 +77,7 @@ impl Throttle {
 }
 
 /// An IPv4 address, or the /64 that an IPv6 host can take any address of.
-fn network(address: IpAddr) -> [u8; 8] {
+pub fn network(address: IpAddr) -> [u8; 8] {
     let bits = match address {
         IpAddr::V4(v4) => u64::from(v4.to_bits()),
         IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,

@@ -1,9 +1,11 @@
 //! The tunnels, by number and by the gateway's address and port.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, SocketAddrV6};
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::clock::{Allowance, SECOND, Tick};
+use super::throttle::network;
 use crate::tunnel::amt::mac::Capability;
 use crate::tunnel::amt::wire::Nonce;
 
@@ -29,6 +31,8 @@ pub struct Tunnel {
     pub until: Tick,
     /// Of the newest Update.
     pub nonce: Nonce,
+    /// Of the newest Query, which may have come where its Update couldn't be sent from any more.
+    pub offered: Nonce,
     /// Data that it may still get.
     pub data: Allowance,
     /// Answers that it may still get.
@@ -43,6 +47,8 @@ pub struct Tunnels {
     slots: Vec<Option<Tunnel>>,
     free: Vec<u32>,
     by_endpoint: HashMap<SocketAddr, u32>,
+    /// How many from where.
+    by_network: HashMap<[u8; 8], u32>,
     /// No tunnel runs out before.
     next: Option<Tick>,
 }
@@ -56,6 +62,11 @@ impl Tunnels {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many there are from an address, or its /64.
+    pub fn len_from(&self, address: IpAddr) -> usize {
+        self.by_network.get(&network(address)).map_or(0, |count| *count as usize)
     }
 
     /// The number of a gateway's tunnel.
@@ -87,6 +98,7 @@ impl Tunnels {
             None => self.slots.push(Some(tunnel)),
         }
         self.by_endpoint.insert(endpoint, number);
+        *self.by_network.entry(network(endpoint.ip())).or_default() += 1;
         number
     }
 
@@ -94,6 +106,12 @@ impl Tunnels {
     pub fn remove(&mut self, number: u32) -> Option<Tunnel> {
         let tunnel = self.slots.get_mut(number as usize)?.take()?;
         self.by_endpoint.remove(&tunnel.endpoint);
+        if let Entry::Occupied(mut count) = self.by_network.entry(network(tunnel.endpoint.ip())) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         self.free.push(number);
         if self.is_empty() {
             // As little as at the beginning.

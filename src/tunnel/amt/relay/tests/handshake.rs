@@ -115,6 +115,32 @@ fn a_full_relay_says_so() {
 }
 
 #[test]
+fn one_address_doesnt_take_all_the_room() {
+    let mut world = World::new(Settings { tunnels_per_address: 3, answers_per_second: 0, ..Settings::default() });
+    for (address, same) in [("198.51.100.7", "198.51.100.7"), ("[2001:db8::7]", "[2001:db8::8]")] {
+        for port in 1..=3 {
+            world.report(&format!("{address}:{port}"), ModeIsExclude, "239.1.2.3", &[]);
+        }
+        let before = world.counters().refused_tunnels;
+        let another = format!("{same}:4");
+        assert!(world.request(&another, false, Dialect::Rfc, 1).unwrap().limited, "it is told");
+        world.report(&another, ModeIsExclude, "239.1.2.3", &[]);
+        assert_eq!(world.counters().refused_tunnels, before + 1);
+        assert!(!world.request(&format!("{address}:2"), false, Dialect::Rfc, 1).unwrap().limited);
+    }
+    assert!(!world.request("198.51.100.8:4", false, Dialect::Rfc, 1).unwrap().limited, "others have theirs");
+    assert_eq!(world.relay.tunnel_count(), 6);
+    world.pass(300.0);
+    assert_eq!(world.relay.tunnel_count(), 0);
+    // What has ended makes room.
+    for from in ["198.51.100.7:4", "[2001:db8::8]:4"] {
+        assert!(!world.request(from, false, Dialect::Rfc, 1).unwrap().limited);
+        world.report(from, ModeIsExclude, "239.1.2.3", &[]);
+    }
+    assert_eq!(world.relay.tunnel_count(), 2);
+}
+
+#[test]
 fn strangers_are_answered_so_often() {
     let mut world = World::new(Settings::default());
     let answered = |world: &mut World, from: &str| {

@@ -69,6 +69,23 @@ fn teardown_by_the_address_in_the_message() {
 }
 
 #[test]
+fn teardown_by_a_gateway_that_moved_before_its_update() {
+    let mut world = World::new(Settings::default());
+    world.report(GATEWAY, ModeIsExclude, "239.1.2.3", &[]);
+    let older = world.request(GATEWAY, false, Dialect::Rfc, 98).unwrap();
+    let newer = world.request(GATEWAY, false, Dialect::Rfc, 99).unwrap();
+    // The Update comes from the new address, with the MAC of the old one.
+    world.update(OTHER, &newer, &[Record { kind: ModeIsExclude, group: ip("239.1.2.3"), sources: Sources::NONE }]);
+    assert_eq!((world.relay.tunnel_count(), world.counters().dropped_forged), (1, 1));
+    let teardown =
+        |answer: &Answer| Message::Teardown { mac: answer.mac, nonce: answer.nonce, gateway: answer.gateway.unwrap() };
+    world.say(OTHER, Dialect::Rfc, &teardown(&older));
+    assert_eq!((world.relay.tunnel_count(), world.counters().closed), (1, 0));
+    world.say(OTHER, Dialect::Rfc, &teardown(&newer));
+    assert_eq!((world.relay.tunnel_count(), world.counters().closed), (0, 1));
+}
+
+#[test]
 fn leaving_is_at_once() {
     let mut world = World::new(Settings::default());
     world.report(GATEWAY, ModeIsExclude, "239.1.2.3", &[]);
