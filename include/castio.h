@@ -4220,6 +4220,8 @@ int castio_amt_relay_process(struct castio_amt_relay *relay);
  */
 int castio_amt_relay_run(struct castio_amt_relay *relay, int timeout_ms);
 
+/* Tunnels: what an AMT relay has done ============================================================= */
+
 /**
  * Tells how many tunnels and groups there are, and what has been done so far.
  *

@@ -26,6 +26,7 @@ pub mod amt;
 pub mod amt_receive;
 pub mod amt_discovery;
 pub mod amt_relay;
+pub mod amt_relay_info;
 pub mod subscribe;
 pub mod subscription;
 pub mod interface;

@@ -10,6 +10,7 @@ use castio::Errno;
 use castio::datagram::receive::{Receiver, View};
 use castio::deadline::Deadline;
 use castio::ffi::amt_relay::*;
+use castio::ffi::amt_relay_info::*;
 use castio::tunnel::amt::wire::{Dialect, Gateway as Endpoint, Message, Nonce, ResponseMac};
 use castio::tunnel::ip::Packet;
 use castio::tunnel::listener::{self, Kind, Record, Sources};

@@ -166,7 +166,7 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         }
         ("const struct castio_amt_relay_options *", _) => relays::options(),
         ("struct castio_amt_relay_info *", _) => {
-            values::growing_struct(size_of::<castio::ffi::amt_relay::castio_amt_relay_info>())
+            values::growing_struct(size_of::<castio::ffi::amt_relay_info::castio_amt_relay_info>())
         }
         ("const struct castio_amt_options *", _) => amt::amt_options(),
         ("const struct castio_subscribe_options *", _) => amt::subscribe_options(),
