@@ -89,9 +89,10 @@ pub fn parse(bytes: &[u8]) -> Result<(Header, &[u8]), Malformed> {
 }
 
 /// Whether a sequence number comes after the last one seen (RFC 2890, section 2.2): a packet whose
-/// number doesn't is out of order, and dropped. The numbers go round, so half of them are ahead.
+/// number doesn't is out of order, and dropped. The numbers go round: the last one and the 2^31-1
+/// before it are behind, the others ahead.
 pub fn is_in_order(last: Option<u32>, sequence: u32) -> bool {
-    last.is_none_or(|last| sequence.wrapping_sub(last).wrapping_sub(1) < u32::MAX / 2)
+    last.is_none_or(|last| last.wrapping_sub(sequence) >= 1 << 31)
 }
 
 #[cfg(test)]
@@ -161,5 +162,9 @@ mod tests {
         assert!(is_in_order(None, 0) && is_in_order(None, u32::MAX));
         assert!(is_in_order(Some(0), 1) && is_in_order(Some(0), 100) && is_in_order(Some(u32::MAX), 0));
         assert!(!is_in_order(Some(5), 5) && !is_in_order(Some(5), 4) && !is_in_order(Some(0), u32::MAX));
+        for last in [0, 5, u32::MAX] {
+            let is_ahead = |distance: u32| is_in_order(Some(last), last.wrapping_add(distance));
+            assert!(is_ahead(1 << 31) && !is_ahead((1 << 31) + 1), "{last}");
+        }
     }
 }
