@@ -19,9 +19,9 @@ pub type Header = HeaderBytes<{ gre::HEADER_MAX }>;
 /// Why a packet isn't sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is no packet.
+    /// It is no packet, or one whose time to live is over (RFC 2003, section 3.1).
     Malformed,
-    /// It comes from the tunnel's other end, or goes there: it would go in circles (RFC 2003, section 3).
+    /// It comes from the tunnel's other end, or goes there: it would go in circles (RFC 2003, section 3.2).
     Loop,
     /// It is larger than the tunnel takes.
     TooBig,
@@ -72,6 +72,9 @@ impl Entry {
     #[inline]
     pub fn wrap<'a>(&self, bytes: &'a [u8], sequence: u32) -> Result<Wrapped<'a>, Refusal> {
         let packet = Packet::parse(bytes).map_err(|_| Refusal::Malformed)?;
+        if packet.ttl == 0 {
+            return Err(Refusal::Malformed);
+        }
         if packet.source == self.remote || packet.destination == self.remote {
             return Err(Refusal::Loop);
         }
@@ -112,7 +115,7 @@ fn data_header() -> Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tunnel::ip::{v4, v6};
+    use crate::tunnel::ip::{self, v4, v6};
 
     const GRE: Shape = Shape { kind: Kind::Gre, outer: Family::V4, key: None, checksum: false, sequence: false };
 
@@ -197,6 +200,12 @@ mod tests {
         assert_eq!(refused("2001:db8::1", &v6_packet(0)), Some(Refusal::Loop));
         for len in 0..packet.len() {
             assert_eq!(refused("10.0.0.1", &packet[..len]), Some(Refusal::Malformed), "{len}");
+        }
+        // A packet of either family with no time left.
+        let (mut old, mut old_v6) = (packet.clone(), v6_packet(0));
+        assert!((0..9).all(|_| ip::decrement_ttl(&mut old).is_ok() && ip::decrement_ttl(&mut old_v6).is_ok()));
+        for packet in [&old, &old_v6] {
+            assert_eq!(refused("10.0.0.1", packet), Some(Refusal::Malformed));
         }
         let behind = [&packet[..], &[1, 2, 3]].concat();
         assert_eq!(entry(GRE).wrap(&behind, 0).unwrap().packet, packet);
