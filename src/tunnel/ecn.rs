@@ -14,7 +14,7 @@ pub const ECT_0: u8 = 2;
 /// A router on the way is congested.
 pub const CE: u8 = 3;
 
-/// How the entry sets the outer bits (section 4.1).
+/// How the entry sets the outer bits (sections 4.1 and 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Like the inner ones, for an exit that is known to follow RFC 6040, RFC 4301 or RFC 3168.
@@ -47,6 +47,19 @@ pub fn decapsulate(inner: u8, outer: u8) -> Result<u8, MustDrop> {
     Ok(inner & !MASK | ecn)
 }
 
+/// The traffic class of a packet put together from parts, of which one has this class and another that:
+/// the first one's DSCP, the more severe mark (RFC 3168, section 5.3, and RFC 9601, section 5).
+pub fn combine(first: u8, other: u8) -> Result<u8, MustDrop> {
+    let ecn = match (first & MASK, other & MASK) {
+        (NOT_ECT, NOT_ECT) => NOT_ECT,
+        (NOT_ECT, _) | (_, NOT_ECT) => return Err(MustDrop),
+        (CE, _) | (_, CE) => CE,
+        (ECT_1, _) | (_, ECT_1) => ECT_1,
+        _ => ECT_0,
+    };
+    Ok(first & !MASK | ecn)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +78,22 @@ mod tests {
                 // The inner DSCP stays whatever the outer one has become.
                 let expected = result.map(|ecn| 0xb8 | ecn);
                 assert_eq!(decapsulate(0xb8 | inner, 0x20 | outer), expected, "{inner} in {outer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_on_one_part_is_one_on_the_whole() {
+        let marks = [NOT_ECT, ECT_0, ECT_1, CE];
+        let rows = [
+            (NOT_ECT, [Ok(NOT_ECT), Err(MustDrop), Err(MustDrop), Err(MustDrop)]),
+            (ECT_0, [Err(MustDrop), Ok(ECT_0), Ok(ECT_1), Ok(CE)]),
+            (ECT_1, [Err(MustDrop), Ok(ECT_1), Ok(ECT_1), Ok(CE)]),
+            (CE, [Err(MustDrop), Ok(CE), Ok(CE), Ok(CE)]),
+        ];
+        for (first, results) in rows {
+            for (other, result) in marks.into_iter().zip(results) {
+                assert_eq!(combine(0xb8 | first, 0x20 | other), result.map(|ecn| 0xb8 | ecn), "{first} and {other}");
             }
         }
     }

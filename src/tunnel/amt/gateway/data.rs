@@ -1,4 +1,4 @@
-//! Multicast Data: from the tunnel's payload to the application's datagram (RFC 7450, section 5.2.3.4).
+//! Multicast Data: from the tunnel's payload to the application's datagram (RFC 7450, section 5.2.3.3).
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -73,7 +73,7 @@ impl Gateway {
         let number = match packet.fragment {
             None => None,
             Some(part) => {
-                let (outcome, given_up) = self.reassembly.add(now, &packet, part);
+                let (outcome, given_up) = self.reassembly.add(now, &Packet { traffic_class, ..packet }, part);
                 self.counters.fragment += given_up;
                 match outcome {
                     Outcome::Waits => return Ok(None),
@@ -85,6 +85,7 @@ impl Gateway {
                 }
             }
         };
+        let traffic_class = number.map_or(traffic_class, |number| self.reassembly.traffic_class(number));
         let inner = |datagram: &Datagram<'_>, payload| Inner {
             source: datagram.source,
             destination: datagram.destination,

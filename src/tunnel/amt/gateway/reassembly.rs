@@ -2,11 +2,13 @@
 //! what has more than 1,460 bytes).
 //!
 //! The memory is bounded, parts that overlap make the whole packet worthless (RFC 5722 for IPv6; nobody
-//! honest sends them over IPv4 either), and what isn't complete in time is dropped.
+//! honest sends them over IPv4 either), and what isn't complete in time is dropped. A congestion mark on one
+//! part is one on the packet.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::tunnel::ecn;
 use crate::tunnel::ip::{Fragment, Packet};
 
 /// How many packets may be in the making.
@@ -24,6 +26,8 @@ type Key = (IpAddr, IpAddr, u8, u32);
 /// A packet in the making.
 struct Pieces {
     key: Key,
+    /// DSCP of the part that came first, ECN of all.
+    traffic_class: u8,
     payload: Vec<u8>,
     /// From where to where there are bytes; in order, none touching the next by overlap.
     parts: Vec<(usize, usize)>,
@@ -36,7 +40,7 @@ struct Pieces {
 #[derive(Default)]
 pub(super) struct Reassembly {
     pieces: Vec<Pieces>,
-    done: Vec<Vec<u8>>,
+    done: Vec<(Vec<u8>, u8)>,
     /// Memory to use again.
     spare: Vec<Vec<u8>>,
 }
@@ -67,11 +71,17 @@ impl Reassembly {
         let index = found.unwrap_or_else(|| {
             given_up += self.make_room();
             let payload = self.spare.pop().unwrap_or_default();
-            self.pieces.push(Pieces { key, payload, parts: Vec::new(), total: None, until: now + PATIENCE });
+            let (traffic_class, until) = (packet.traffic_class, now + PATIENCE);
+            self.pieces.push(Pieces { key, traffic_class, payload, parts: Vec::new(), total: None, until });
             self.pieces.len() - 1
         });
         let Some(pieces) = self.pieces.get_mut(index) else { return (Outcome::Waits, given_up) };
-        match pieces.put(start, end, part.more, packet.payload) {
+        let class = ecn::combine(pieces.traffic_class, packet.traffic_class).ok();
+        let put = class.and_then(|class| {
+            pieces.traffic_class = class;
+            pieces.put(start, end, part.more, packet.payload)
+        });
+        match put {
             None => {
                 self.forget(index);
                 (Outcome::Bad(1), given_up)
@@ -79,7 +89,7 @@ impl Reassembly {
             Some(false) => (Outcome::Waits, given_up),
             Some(true) => {
                 let pieces = self.pieces.swap_remove(index);
-                self.done.push(pieces.payload);
+                self.done.push((pieces.payload, pieces.traffic_class));
                 (Outcome::Whole(self.done.len() - 1), given_up)
             }
         }
@@ -87,12 +97,17 @@ impl Reassembly {
 
     /// The payload of a packet that was made.
     pub fn payload(&self, number: usize) -> &[u8] {
-        self.done.get(number).map_or(&[], Vec::as_slice)
+        self.done.get(number).map_or(&[], |(payload, _)| payload.as_slice())
+    }
+
+    /// And its traffic class.
+    pub fn traffic_class(&self, number: usize) -> u8 {
+        self.done.get(number).map_or(0, |(_, class)| *class)
     }
 
     /// Nobody looks at what was made any more.
     pub fn release(&mut self) {
-        self.spare.append(&mut self.done);
+        self.spare.extend(self.done.drain(..).map(|(payload, _)| payload));
         self.spare.truncate(PACKETS);
         self.spare.iter_mut().for_each(Vec::clear);
     }

@@ -28,6 +28,38 @@ fn congestion_on_the_way_is_told() {
 }
 
 #[test]
+fn congestion_on_the_way_of_one_part_is_told_of_the_packet() {
+    let mut rig = Rig::active();
+    let parts = |class| {
+        let whole = packet(SOURCE, GROUP, &"0123456789".repeat(400), class);
+        let parsed = Packet::parse(&whole).unwrap();
+        let cut = fragments(&parsed, 1460).unwrap();
+        cut.map(|(header, range)| [&header, &parsed.payload[range]].concat()).collect::<Vec<_>>()
+    };
+    // RFC 3168, section 5.3: whichever part has the mark, it isn't lost.
+    for marked in 0..3 {
+        let mut class = None;
+        for (index, part) in parts(0xba).iter().enumerate() {
+            let outer = if index == marked { 3 } else { 2 };
+            class = rig.marked_data(RELAY, outer, part).map(|got| got.4);
+        }
+        assert_eq!(class, Some(0xbb), "{marked}");
+        rig.gateway.release();
+    }
+    // From a sender that knows no marks a marked part is dropped, and so is the packet.
+    for (index, part) in parts(0).iter().enumerate() {
+        assert_eq!(rig.marked_data(RELAY, if index == 1 { 3 } else { 0 }, part), None);
+    }
+    assert_eq!((rig.counters().congested, rig.counters().reassembled), (1, 3));
+    // Parts of which some say that it does, and others that it doesn't, are no packet.
+    let (with, without) = (parts(2), parts(0));
+    assert_eq!(rig.data(RELAY, &with[0]), None);
+    assert_eq!(rig.data(RELAY, &without[1]), None);
+    assert_eq!(rig.data(RELAY, &with[2]), None);
+    assert_eq!((rig.counters().reassembled, rig.counters().fragment), (3, 2));
+}
+
+#[test]
 fn what_wasnt_asked_for_doesnt_come_out() {
     let mut rig = Rig::active();
     let good = packet(SOURCE, GROUP, "hello", 0);
