@@ -9,10 +9,12 @@ use super::{Allowance, Channel, Local, Relay, Tunnel, burst, is_by_source, may_l
 use crate::tunnel::amt::mac::Capability;
 use crate::tunnel::amt::wire::Nonce;
 use crate::tunnel::ip::Packet;
-use crate::tunnel::listener::{self, Kind, Record, Report};
+use crate::tunnel::listener::{self, Kind, Record, Report, Version};
 
 impl Relay {
-    /// An Update with the right MAC.
+    /// An Update with the right MAC. IGMPv1 isn't spoken here (RFC 7450, section 5.3.3.4). That section asks
+    /// for the IP header of a report, too; but gateways that are in use leave out the router alert, have
+    /// another TTL, or report to all hosts, and who they are the MAC has told.
     pub(super) fn update(
         &mut self,
         now: Instant,
@@ -23,8 +25,8 @@ impl Relay {
         packet: &[u8],
     ) {
         self.counters.updates += 1;
-        let packet = Packet::parse(packet);
-        let Ok(report) = packet.and_then(|packet| listener::parse_report(&packet)) else {
+        let report = Packet::parse(packet).and_then(|packet| listener::parse_report(&packet));
+        let Some(report) = report.ok().filter(|report| report.version != Version::Igmp1) else {
             self.counters.dropped_report += 1;
             return;
         };
@@ -42,7 +44,13 @@ impl Relay {
         if let Some(tunnel) = self.tunnels.get_mut(number) {
             (tunnel.nonce, tunnel.capability, tunnel.local) = (nonce, capability, local);
         }
+        let is_older = matches!(report.version, Version::Igmp2 | Version::Mld1);
         for record in report.records() {
+            if is_older && is_by_source(record.group) {
+                // These know no sources: neither report nor leave counts (RFC 4604, sections 3.5 and 3.7).
+                self.counters.refused_scope += 1;
+                continue;
+            }
             self.apply(number, &record, until);
         }
         if self.tunnels.get(number).is_some_and(|tunnel| tunnel.until == 0 && tunnel.places.is_empty()) {

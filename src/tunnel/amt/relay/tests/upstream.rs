@@ -44,6 +44,60 @@ fn groups_that_may_not_be_forwarded() {
     assert_eq!((world.counters().refused_scope, world.changes().len()), (6, 0));
 }
 
+/// Says this in an Update.
+fn say(world: &mut World, from: &str, packet: &[u8]) {
+    let answer = world.request(from, false, Dialect::Rfc, 7).unwrap();
+    let message = Message::MembershipUpdate { mac: answer.mac, nonce: answer.nonce, packet };
+    world.say(from, Dialect::Rfc, &message);
+}
+
+#[test]
+fn older_versions_say_nothing_of_groups_by_source() {
+    let mut world = World::new(Settings::default());
+    let (from, none) = ("198.51.100.1:1", ip("0.0.0.0"));
+    world.report(from, ModeIsInclude, "232.1.2.3", &["10.0.0.1"]);
+    world.changes();
+    // RFC 4604, section 3.7: a leave of an older version; and 3.5: a report.
+    say(&mut world, from, &listener::build_leave(Version::Igmp2, none, ip("232.1.2.3")).unwrap());
+    say(&mut world, from, &listener::build_leave(Version::Mld1, ip("fe80::7"), ip("ff3e::9")).unwrap());
+    say(&mut world, from, &listener::build_join(Version::Igmp2, none, ip("232.1.2.4")).unwrap());
+    assert_eq!((world.changes().len(), world.counters().refused_scope), (0, 3));
+    assert_eq!(world.destinations("232.1.2.3", "10.0.0.1"), [from]);
+    // Of others they do.
+    say(&mut world, from, &listener::build_join(Version::Igmp2, none, ip("239.1.2.3")).unwrap());
+    assert_eq!(world.changes(), ["+239.1.2.3"]);
+    say(&mut world, from, &listener::build_leave(Version::Igmp2, none, ip("239.1.2.3")).unwrap());
+    assert_eq!(world.changes(), ["-239.1.2.3"]);
+}
+
+#[test]
+fn version_1_is_not_spoken() {
+    let mut world = World::new(Settings::default());
+    let report = listener::build_join(Version::Igmp1, ip("0.0.0.0"), ip("239.1.2.3")).unwrap();
+    say(&mut world, "198.51.100.1:1", &report);
+    assert_eq!((world.counters().dropped_report, world.relay.tunnel_count(), world.changes().len()), (1, 0, 0));
+}
+
+#[test]
+fn reports_of_gateways_that_are_less_exact() {
+    let mut world = World::new(Settings::default());
+    let records = [Record { kind: ModeIsExclude, group: ip("239.1.2.3"), sources: Sources::NONE }];
+    let mut packets = Vec::new();
+    listener::build_report(ip("0.0.0.0"), &records, 1400, &mut packets).unwrap();
+    // Without the router alert, to all hosts, with the usual TTL.
+    let change: [(usize, &[u8]); 3] = [(20, &[0; 4]), (16, &[224, 0, 0, 1]), (8, &[64])];
+    for (number, (at, bytes)) in change.into_iter().enumerate() {
+        let mut packet = packets[0].clone();
+        packet[at..at + bytes.len()].copy_from_slice(bytes);
+        packet[10..12].fill(0);
+        let sum = crate::tunnel::ip::checksum::Checksum::new().with(&packet[..24]).value();
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        say(&mut world, &format!("198.51.100.{}:1", number + 1), &packet);
+        assert_eq!(world.relay.tunnel_count(), number + 1);
+    }
+    assert_eq!((world.changes().len(), world.counters().dropped_report), (1, 0));
+}
+
 #[test]
 fn as_many_as_the_limits_allow() {
     let settings = Settings { groups: 3, sources: 2, channels: 4, answers_per_second: 0, ..Settings::default() };
