@@ -64,6 +64,19 @@ fn both_families_come_through_a_tunnel_of_either() {
 }
 
 #[test]
+fn data_over_ipv6_may_come_without_a_checksum() {
+    hosts::test(|network| {
+        let [host, far] = network.lan();
+        let relay = Relay::on(&far, RELAYS[1]);
+        let gateway = Gateway::open(&host, Some(RELAYS[1]), OPTIONS);
+        let at = joined(&gateway, &relay, GROUP);
+        relay.leave_out_checksums();
+        relay.data(at, SOURCE, GROUP, "bare");
+        assert_eq!(gateway.arrivals(1)[0].text, "bare");
+    });
+}
+
+#[test]
 fn a_relay_is_found_by_asking() {
     hosts::test(|network| {
         let [host, asked, far] = network.lan();

@@ -96,6 +96,8 @@ impl IntOption {
     pub const PEEK_OFFSET: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_PEEK_OFF);
     /// udp(7): datagrams leave without a checksum.
     pub const NO_CHECKSUM: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_NO_CHECK);
+    /// Linux: datagrams over IPv6 may come without a checksum (udp.h: UDP_NO_CHECK6_RX).
+    pub const IPV6_NO_CHECKSUM_IN: IntOption = IntOption(libc::SOL_UDP, 102);
     /// socket(7): the index of the device that alone is used, 0 for any; since Linux 5.0.
     pub const DEVICE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX);
     /// ip(7): TTL of unicast that leaves.

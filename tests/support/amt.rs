@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -244,6 +245,15 @@ impl Relay {
         let socket = host.run(|| UdpSocket::bind(SocketAddr::new(ip, 2268)).unwrap());
         socket.set_nonblocking(true).unwrap();
         Relay { socket, mac: 1, dialect: Dialect::Rfc, tells: false }
+    }
+
+    /// Over IPv6 its messages have no checksum from now on (UDP_NO_CHECK6_TX).
+    pub fn leave_out_checksums(&self) {
+        let one: libc::c_int = 1;
+        let (at, len) = ((&raw const one).cast(), size_of_val(&one) as libc::socklen_t);
+        // SAFETY: a number of the length told.
+        let result = unsafe { libc::setsockopt(self.socket.as_raw_fd(), libc::SOL_UDP, 101, at, len) };
+        assert_eq!(result, 0);
     }
 
     /// What has come and wasn't taken yet, with who sent it.

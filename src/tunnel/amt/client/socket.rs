@@ -45,6 +45,9 @@ impl Socket {
                 (IntOption::IPV6_RECEIVE_CLASS, 1),
                 (IntOption::IPV6_RECEIVE_ERRORS, 1),
                 (IntOption::IPV6_CLASS, TRAFFIC_CLASS),
+                // A relay may leave out the checksum of Data, as the packet inside has its own (RFC 7450,
+                // sections 5.1.6 and 5.2.3.3).
+                (IntOption::IPV6_NO_CHECKSUM_IN, 1),
             ],
         };
         let for_both = [(IntOption::UDP_GRO, 1), (IntOption::DROPS, 1), (IntOption::TIMESTAMP_NS, 1)];
