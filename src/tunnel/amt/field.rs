@@ -12,14 +12,19 @@ pub enum Dialect {
     Linux,
 }
 
-/// A number that an answer has to repeat: random and not 0.
+/// A number that an answer has to repeat: random. A Discovery's isn't 0, and no nonce of this gateway's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Nonce([u8; 4]);
 
 impl Nonce {
-    /// From random bytes, or from the wire. `None` if all are 0.
+    /// From random bytes. `None` if all are 0.
     pub const fn new(bytes: [u8; 4]) -> Option<Nonce> {
         if u32::from_ne_bytes(bytes) == 0 { None } else { Some(Nonce(bytes)) }
+    }
+
+    /// As somebody else chose it.
+    pub const fn from_wire(bytes: [u8; 4]) -> Nonce {
+        Nonce(bytes)
     }
 
     /// As it is on the wire.

@@ -10,11 +10,11 @@ pub const DATA_HEADER: [u8; 2] = [6, 0];
 /// The shortest IP packet: an IPv4 header.
 const PACKET_MIN: usize = 20;
 
-/// P, RFC 7450, section 5.1.3.3.
+/// P, RFC 7450, section 5.1.3.4.
 const P: u8 = 0x01;
-/// E, RFC 9601, section 6.1.4.
+/// E, RFC 9601, section 6.1.4.2.
 const E: u8 = 0x02;
-/// G and L, RFC 7450, section 5.1.4.
+/// G and L, RFC 7450, sections 5.1.4.5 and 5.1.4.4.
 const G: u8 = 0x01;
 const L: u8 = 0x02;
 /// Where Linux has P, G and L.
@@ -31,7 +31,7 @@ pub enum Malformed {
     Version(u8),
     /// A type that there isn't.
     Type(u8),
-    /// A nonce of 0, which nobody can have asked for.
+    /// A Discovery's nonce of 0, which it can't have (RFC 7450, section 5.2.3.4.5); a Request's can.
     Nonce,
 }
 
@@ -147,7 +147,7 @@ impl<'a> Message<'a> {
         }
         let plain = |message| Ok((message, None));
         match first {
-            1 => plain(Message::RelayDiscovery { nonce: nonce_alone(rest)? }),
+            1 => plain(Message::RelayDiscovery { nonce: not_zero(nonce_alone(rest)?)? }),
             2 => plain(advertisement(rest)?),
             3 => {
                 let ((mld, ecn), dialect) = request_flags(flags);
@@ -226,8 +226,8 @@ fn flag(bit: u8, set: bool) -> u8 {
     if set { bit } else { 0 }
 }
 
-fn nonce(bytes: [u8; 4]) -> Result<Nonce, Malformed> {
-    Nonce::new(bytes).ok_or(Malformed::Nonce)
+fn not_zero(nonce: Nonce) -> Result<Nonce, Malformed> {
+    Nonce::new(nonce.bytes()).ok_or(Malformed::Nonce)
 }
 
 /// What may be a packet: the caller looks into it.
@@ -238,13 +238,13 @@ fn whole(packet: &[u8]) -> Result<&[u8], Malformed> {
 /// Two reserved bytes and a nonce.
 fn nonce_alone(rest: &[u8]) -> Result<Nonce, Malformed> {
     let &[_, _, ref bytes @ ..] = <&[u8; 6]>::try_from(rest).map_err(|_| Malformed::Length)?;
-    nonce(*bytes)
+    Ok(Nonce::from_wire(*bytes))
 }
 
 fn mac_and_nonce(rest: &[u8]) -> Result<(ResponseMac, Nonce, &[u8]), Malformed> {
     let (mac, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
     let (bytes, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
-    Ok((ResponseMac(*mac), nonce(*bytes)?, rest))
+    Ok((ResponseMac(*mac), Nonce::from_wire(*bytes), rest))
 }
 
 /// The length tells the address's family (RFC 7450, section 5.1.2.5).
@@ -255,7 +255,7 @@ fn advertisement(rest: &[u8]) -> Result<Message<'_>, Malformed> {
     } else {
         IpAddr::from(<[u8; 16]>::try_from(address).map_err(|_| Malformed::Length)?)
     };
-    Ok(Message::RelayAdvertisement { nonce: nonce_alone(head)?, relay })
+    Ok(Message::RelayAdvertisement { nonce: not_zero(nonce_alone(head)?)?, relay })
 }
 
 fn query(flags: u8, rest: &[u8]) -> Result<(Message<'_>, Option<Dialect>), Malformed> {

@@ -32,6 +32,24 @@ fn an_advertisement_tells_the_address_asked_or_another() {
 }
 
 #[test]
+fn a_request_may_have_any_nonce() {
+    // RFC 7450, section 5.2.3.5.6: random, and nothing is said against 0.
+    let mut world = World::new(Settings::default());
+    let nonce = Nonce::from_wire([0; 4]);
+    world.say(GATEWAY, Dialect::Rfc, &Message::Request { mld: false, ecn: false, nonce });
+    let answer = world.relay.poll_transmit().unwrap();
+    let (Message::MembershipQuery { mac, nonce: told, .. }, _) = Message::decode(answer.bytes()).unwrap() else {
+        panic!("{:?}", answer.bytes());
+    };
+    assert_eq!(told, nonce);
+    let records = [Record { kind: ModeIsExclude, group: ip("239.1.2.3"), sources: Sources::NONE }];
+    let mut packets = Vec::new();
+    listener::build_report(ip("0.0.0.0"), &records, 1400, &mut packets).unwrap();
+    world.say(GATEWAY, Dialect::Rfc, &Message::MembershipUpdate { mac, nonce, packet: &packets[0] });
+    assert_eq!(world.relay.tunnel_count(), 1);
+}
+
+#[test]
 fn a_query_for_each_protocol() {
     let mut world = World::new(Settings::default());
     for from in [GATEWAY, GATEWAY_V6] {
