@@ -8,7 +8,7 @@ use super::state::{self, TOO_MANY};
 use crate::error::{Errno, Result};
 use crate::sys::multicast::{self, FilterMode, Target};
 
-/// Replaces the filter, and joins the group first if need be (RFC 3678, section 4.2: this is the
+/// Replaces the filter, and joins the group first if need be (RFC 3678, section 5.2: this is the
 /// state wanted, whatever it was). Including no source leaves the group.
 pub fn set(fd: BorrowedFd<'_>, target: Target, mode: FilterMode, sources: &[IpAddr]) -> Result<()> {
     if sources.len() >= TOO_MANY {

@@ -16,7 +16,7 @@ pub const IPV6: u16 = 0x86dd;
 const CHECKSUM: u16 = 0x8000;
 const KEY: u16 = 0x2000;
 const SEQUENCE: u16 = 0x1000;
-/// Bits 1, 4 and 5: what RFC 1701 had there would make the header longer.
+/// Bits 1, 4 and 5: routing and recursion of RFC 1701, which isn't spoken here (RFC 2784, section 2.3).
 const REFUSED: u16 = 0x4c00;
 const VERSION: u16 = 0x0007;
 

@@ -29,7 +29,7 @@ fn servers() -> Result<String> {
 }
 
 /// The relays that DNS tells for a source, with commas between, behind them the anycast addresses: a relay
-/// that is near may carry the source too. (RFC 8777, section 2.3, would have these first. They are tried
+/// that is near may carry the source too. (RFC 8777, section 3.1.2, would have these first. They are tried
 /// one after the other, though, and hardly a network has such a relay.)
 ///
 /// `EINVAL` for a source that no host can be; `ENOENT` if DNS says that no relay is to be used;

@@ -6,12 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::name::Name;
 use super::reader::Reader;
 
-/// The IPv4 prefix of relays to be discovered (RFC 7450, section 7), and its length.
+/// The IPv4 prefix of relays to be discovered (RFC 7450, section 7.1), and its length.
 pub const ANYCAST_V4: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 52, 193, 0), 24);
 /// The IPv6 one.
 pub const ANYCAST_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2001, 3, 0, 0, 0, 0, 0, 0), 32);
 
-/// The addresses to send a Discovery to when nothing better is known: the prefixes' first.
+/// The addresses to send a Discovery to when nothing better is known: the prefixes' first
+/// (RFC 7450, section 4.1.5.2).
 pub const ANYCAST_RELAYS: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 52, 193, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 3, 0, 0, 0, 0, 0, 1))];
 

@@ -70,7 +70,7 @@ pub struct Secrets {
 impl Secrets {
     /// With a fresh secret from now on. Each is in use for `lifetime` (at most [`LIFETIME_MAX`]) and
     /// accepted for `grace` after (no longer either): two query intervals, for a gateway that
-    /// reports late.
+    /// reports late (RFC 7450, section 5.3.3.4).
     pub fn new(fresh: Secret, lifetime: Duration, grace: Duration, now: Instant) -> Secrets {
         let (lifetime, grace) = (lifetime.min(LIFETIME_MAX), grace.min(LIFETIME_MAX));
         Secrets { current: fresh, due: now + lifetime, previous: None, lifetime, grace }

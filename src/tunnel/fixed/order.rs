@@ -7,7 +7,8 @@ use crate::tunnel::gre;
 /// peer had sent before.
 const ANEW: u8 = 32;
 
-/// The last number, and what came against the order since. At first any number will do.
+/// The last number, and what came against the order since. At first any number will do, where the RFC would
+/// have the other end begin with 0: it may have begun before this end did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Order {
     last: Option<u32>,

@@ -12,7 +12,7 @@ pub const HEADER: usize = 40;
 /// The longest header that [`Header`] builds: with the router alert.
 pub const HEADER_MAX: usize = 48;
 
-/// The extension headers that RFC 8200 (section 4) lets one packet have are at most seven.
+/// The extension headers that RFC 8200 (section 4.1) lets one packet have are at most seven.
 const EXTENSIONS_MAX: usize = 8;
 
 const HOP_BY_HOP: u8 = 0;

@@ -8,7 +8,7 @@ use super::duplicates::{Path, WINDOW};
 
 /// Both ways run side by side so long before the tunnel ends.
 const SETTLE: Duration = Duration::from_secs(2);
-/// The longest that silence is waited through (RFC 8777, section 2.5.4).
+/// The longest that silence is waited through (RFC 8777, section 3.3.4.1).
 const WAIT_MOST: Duration = Duration::from_secs(120);
 /// With more senders than this the tunnel stays.
 const SENDERS: usize = 64;

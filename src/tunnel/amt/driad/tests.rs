@@ -1,4 +1,4 @@
-//! Records after the examples of RFC 8777, section 4.3, and the order to try them in.
+//! Records after the examples of RFC 8777, section 4.3.2, and the order to try them in.
 
 use super::*;
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::super::PORT;
 use super::super::driad::ANYCAST_RELAYS;
 
-/// A relay that told it is full is left alone so long.
+/// A relay that told it is full is left alone so long (RFC 8777, section 3.3.5).
 pub(super) const REST_FULL: Duration = Duration::from_secs(600);
-/// One that doesn't answer, or brings nothing, between these (RFC 8777, section 2.5.4).
+/// One that doesn't answer, or brings nothing, between these (RFC 8777, section 3.3.4.1).
 pub(super) const REST_DEAD: [Duration; 2] = [Duration::from_secs(180), Duration::from_secs(600)];
 
 /// The most relays found by discovery that are remembered as resting.

@@ -40,8 +40,8 @@ impl Random {
         least + Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
     }
 
-    /// How long to wait for an answer to the n-th question: RFC 7450 has the time grow twofold up to two
-    /// minutes, with a random part so that gateways don't ask in step.
+    /// How long to wait for an answer to the n-th question: RFC 7450 (section 5.2.3.4.3) has the time grow
+    /// twofold up to two minutes, with a random part so that gateways don't ask in step.
     pub fn patience(&mut self, attempts: u32) -> Duration {
         let most = Duration::from_secs(1_u64.checked_shl(attempts).unwrap_or(u64::MAX).clamp(1, 120));
         self.between(Duration::from_secs(1), most)

@@ -1,10 +1,10 @@
 //! What one gateway wants of one group, as a router keeps it (RFC 3376, section 6; RFC 3810,
 //! section 7 has the same for IPv6).
 //!
-//! A tunnel has one host at its end, and a relay can't ask it between its Requests. So a change that
-//! a router would first query after is true at once, as if its last member query time were 0, and a
-//! list of sources to leave out is the whole list. A list to listen to may come in several parts
-//! (section 4.2.16): such ones add up, and what isn't repeated runs out.
+//! A tunnel has one host at its end, and a relay can't ask it between its Requests (nor need it: RFC 7450,
+//! section 5.3.1). So a change that a router would first query after is true at once, as if its last member
+//! query time were 0, and a list of sources to leave out is the whole list. A list to listen to may come in
+//! several parts (RFC 3376, section 4.2.16): such ones add up, and what isn't repeated runs out.
 
 use std::net::IpAddr;
 

@@ -28,7 +28,7 @@ struct Receiver {
     address: CompactAddress,
     /// The relay's address, where the socket has more than one.
     from: Option<IpAddr>,
-    /// Congestion marks go outside too (RFC 9601).
+    /// Congestion marks go outside too (RFC 9601, section 6.1.4.2).
     ecn: ecn::Mode,
 }
 

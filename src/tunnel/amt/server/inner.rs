@@ -2,7 +2,7 @@
 //!
 //! A relay is a router: it takes 1 from the TTL, and forwards nothing that has none left. It fragments
 //! an IPv4 packet that is too large and may be fragmented before it goes into the tunnel, so that the
-//! gateway has no tunnel packets to put together; others it drops (RFC 7450, section 4.1.4).
+//! gateway has no tunnel packets to put together; others it drops (RFC 7450, section 5.3.3.6.2).
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
