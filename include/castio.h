@@ -230,8 +230,9 @@ extern "C" {
 #define CASTIO_AMT_DISCOVER 1
 
 /**
- * castio_amt_options: the relay is asked to show congestion marks on the outside of the tunnel (RFC
- * 9601). One that doesn't know this costs a second more at first.
+ * castio_amt_options: the relay is told that this end understands congestion marks on the outside of the
+ * tunnel, and shows them there if it knows how (RFC 9601). Linux's relays don't answer when they are told:
+ * they cost a second or two more at first.
  */
 #define CASTIO_AMT_ECN 2
 
@@ -2773,7 +2774,7 @@ int castio_unblock_source_addr(int fd,
  * -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  * On failure a group that was joined is as before, and one that wasn't isn't.
  *
- * Any thread. Since 0.1.0. See RFC 3678, section 4.2.
+ * Any thread. Since 0.1.0. See RFC 3678, section 5.2.
  */
 int castio_set_source_filter(int fd,
                              const char *group,
@@ -2815,7 +2816,7 @@ int castio_set_source_filter_addr(int fd,
  * -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
  * isn't a socket.
  *
- * Any thread. Since 0.1.0. See RFC 3678, section 4.2.
+ * Any thread. Since 0.1.0. See RFC 3678, section 5.2.
  */
 int castio_get_source_filter(int fd,
                              const char *group,
@@ -3633,7 +3634,7 @@ void castio_tunnel_close(struct castio_tunnel *tunnel);
  * it to leave it out.
  *
  * Errors:
- * -EBADMSG: it isn't a packet.
+ * -EBADMSG: it isn't a packet, or its TTL or hop limit is 0.
  * -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
  * -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
  * -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.

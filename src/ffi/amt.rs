@@ -19,8 +19,9 @@ pub struct castio_amt(pub(super) Client);
 /// castio_amt_options: the relays given are asked for a relay first (Discovery), as anycast addresses
 /// always are; the one that they name is used.
 pub const CASTIO_AMT_DISCOVER: c_uint = 1;
-/// castio_amt_options: the relay is asked to show congestion marks on the outside of the tunnel (RFC
-/// 9601). One that doesn't know this costs a second more at first.
+/// castio_amt_options: the relay is told that this end understands congestion marks on the outside of the
+/// tunnel, and shows them there if it knows how (RFC 9601). Linux's relays don't answer when they are told:
+/// they cost a second or two more at first.
 pub const CASTIO_AMT_ECN: c_uint = 2;
 /// castio_amt_options: a relay that brings nothing within 4 seconds is left for the next one, if there is
 /// one (RFC 8777).

@@ -189,7 +189,7 @@ pub unsafe extern "C" fn castio_tunnel_close(tunnel: *mut castio_tunnel) {
 /// it to leave it out.
 ///
 /// Errors:
-/// -EBADMSG: it isn't a packet.
+/// -EBADMSG: it isn't a packet, or its TTL or hop limit is 0.
 /// -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
 /// -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
 /// -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.

@@ -59,7 +59,8 @@ rows! {
         => "Free some, or raise the limit that the process runs under: ulimit -v, or its control group's memory.max.";
 
     EBADMSG: "tunnel_send"
-        => "packet *done isn't a whole IPv4 or IPv6 packet: its header is cut, its lengths or IPv4's checksum are wrong."
+        => "packet *done isn't a whole IPv4 or IPv6 packet: its header is cut, its lengths or IPv4's \
+            checksum are wrong, or its TTL or hop limit is 0."
         => "Send packets from their IP header on, without a link's header before it; go on behind *done to leave it out.";
     EMSGSIZE: "tunnel_send"
         => "packet *done is too big for the tunnel, and may not be cut."

@@ -39,7 +39,7 @@ pub const CASTIO_FILTER_INCLUDE: c_int = 1;
 /// -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 /// On failure a group that was joined is as before, and one that wasn't isn't.
 ///
-/// Any thread. Since 0.1.0. See RFC 3678, section 4.2.
+/// Any thread. Since 0.1.0. See RFC 3678, section 5.2.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_set_source_filter(
     fd: c_int,
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn castio_set_source_filter_addr(
 /// -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
 /// isn't a socket.
 ///
-/// Any thread. Since 0.1.0. See RFC 3678, section 4.2.
+/// Any thread. Since 0.1.0. See RFC 3678, section 5.2.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_get_source_filter(
     fd: c_int,
