@@ -1,5 +1,5 @@
 //! Which relay: the candidates in turn, and Discovery where one leads to a relay by asking (RFC 7450,
-//! section 5.2.3.3).
+//! section 5.2.3.4).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;

@@ -14,7 +14,7 @@ use crate::tunnel::amt::wire::{self, Dialect, Message, Nonce, ResponseMac};
 use crate::tunnel::ip::Packet;
 use crate::tunnel::listener::{self, Query};
 
-/// What RFC 3376 and RFC 3810 (section 8 and 9) have where the Query says nothing.
+/// What RFC 3376 (section 8) and RFC 3810 (section 9) have where the Query says nothing.
 const ROBUSTNESS: u8 = 2;
 const INTERVAL: Duration = Duration::from_secs(125);
 /// After so many Requests a relay is left for another when the network says, too, that it isn't there.

@@ -50,7 +50,7 @@ pub struct Options {
     pub candidates: Vec<Candidate>,
     /// Asks the relay to carry congestion marks to the outside of the tunnel (RFC 9601).
     pub ecn: bool,
-    /// Another relay is tried when one brings nothing at first (RFC 8777, section 2.5.4).
+    /// Another relay is tried when one brings nothing at first (RFC 8777, section 3.3.4.1).
     pub leave_silent: bool,
 }
 
@@ -301,7 +301,7 @@ impl Gateway {
         }
     }
 
-    /// RFC 8777, section 2.5.4.
+    /// RFC 8777, section 3.3.4.1.
     fn expect_traffic(&mut self, now: Instant) {
         if self.options.leave_silent {
             let least = Duration::from_secs(4);

@@ -56,7 +56,8 @@ pub(super) struct Queries {
 impl Queries {
     pub fn new(settings: &Settings) -> Result<Queries> {
         let none = (Ipv4Addr::UNSPECIFIED, general(settings, Ipv4Addr::UNSPECIFIED.into(), Version::Igmp3)?);
-        // RFC 3810, section 5.1.14: what isn't from a link-local address is dropped.
+        // RFC 3810, section 5.1.14: what isn't from a link-local address is dropped. (RFC 7450, section 5.3.3.3,
+        // allows any.)
         let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
         let mld = general(settings, router.into(), Version::Mld2)?;
         Ok(Queries { settings: *settings, igmp: vec![none], mld })

@@ -77,7 +77,7 @@ pub fn may_leave_link(group: IpAddr) -> bool {
 }
 
 /// Whether a group is for joining by source only: 232/8 and ff3x::/32 (RFC 4607, section 1). Reports
-/// that want it whole are ignored (RFC 4604, section 2.2.2 and following).
+/// that want it whole are ignored (RFC 4604, sections 3.1 and 3.5).
 pub fn is_by_source(group: IpAddr) -> bool {
     match group {
         IpAddr::V4(v4) => matches!(v4.octets(), [232, ..]),
