@@ -2,10 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::findings::{Code, Finding};
-use super::firewall::Firewall;
-use super::host::{Link, Pair};
-use super::limits::Limits;
+use super::host::{Firewall, Limits, Link, Pair};
 use super::question::{Named, Question};
 use super::tables::{Membership, Socket};
 use crate::error::Errno;
@@ -210,26 +207,6 @@ impl Facts {
         ];
         values.iter().fold(cure.to_owned(), |text, (name, value)| text.replace(name, value))
     }
-}
-
-/// Nothing of the socket's network can be seen from another one.
-pub fn other_namespace(facts: &Facts) -> Option<Finding> {
-    let (socket, thread) = facts.namespaces?;
-    let cause = format!(
-        "the socket belongs to another network namespace (cookie {socket}) than the calling thread (cookie {thread}), \
-         so that nothing of its network could be looked at"
-    );
-    Some(Finding::new(Code::OtherNamespace, facts, cause))
-}
-
-/// Without /proc.
-pub fn proc_unchecked(facts: &Facts) -> Option<Finding> {
-    let error = facts.proc_error?;
-    let cause = format!(
-        "/proc/thread-self/net can't be read ({error:?}), so that other sockets, limits and settings of this host \
-         weren't looked at"
-    );
-    Some(Finding::new(Code::ProcUnchecked, facts, cause))
 }
 
 /// Whether every host has joined it by itself.

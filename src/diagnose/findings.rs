@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use super::Facts;
+use super::facts::Facts;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,12 +1,11 @@
 //! What filters: nftables, as far as it tells, and the older iptables, which doesn't.
 
-use std::fs;
 use std::net::IpAddr;
 
 use super::facts::Facts;
 use super::findings::{Code, Finding};
-use crate::error::Errno;
-use crate::sys::netlink::firewall::{self, Chain, DropRule, Rules};
+use super::host::Firewall;
+use crate::sys::netlink::firewall::{Chain, DropRule, Rules};
 
 // <linux/netfilter.h>
 const INET: u8 = 1;
@@ -20,42 +19,6 @@ const LOCAL_OUT: u32 = 3;
 const POSTROUTING: u32 = 4;
 /// NF_INET_INGRESS
 const INGRESS: u32 = 5;
-
-/// What filters on this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Firewall {
-    /// Nothing.
-    Nothing,
-    /// It may be that something does, and can't be read.
-    Unreadable(Errno),
-    /// nftables' rules, and the tables of iptables-legacy that are in use.
-    Rules(Rules, Vec<String>),
-}
-
-impl Firewall {
-    /// All of it.
-    pub fn read() -> Firewall {
-        let legacy = legacy_tables();
-        match firewall::rules() {
-            Ok(rules) if rules == Rules::default() && legacy.is_empty() => Firewall::Nothing,
-            Ok(rules) => Firewall::Rules(rules, legacy),
-            // A kernel without netfilter, or without nftables.
-            Err(Errno::EPROTONOSUPPORT | Errno::EINVAL | Errno::EOPNOTSUPP) if legacy.is_empty() => Firewall::Nothing,
-            Err(Errno::EPROTONOSUPPORT | Errno::EINVAL | Errno::EOPNOTSUPP) => {
-                Firewall::Rules(Rules::default(), legacy)
-            }
-            Err(error) => Firewall::Unreadable(error),
-        }
-    }
-}
-
-/// Tables of iptables-legacy that somebody has used.
-fn legacy_tables() -> Vec<String> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
-    let label =
-        |text: String, with: &str| -> Vec<String> { text.lines().map(|table| format!("{with} {table}")).collect() };
-    [label(read("ip_tables_names"), "iptables"), label(read("ip6_tables_names"), "ip6tables")].concat()
-}
 
 /// Where a datagram passes.
 struct Path<'f> {

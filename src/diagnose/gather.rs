@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::facts::{Chosen, Facts, Joined, Way};
-use super::firewall::Firewall;
-use super::host::{self, Link, Pair};
-use super::limits::Limits;
+use super::host::{self, Firewall, Limits, Link, Pair};
 use super::question::{Named, Question};
 use super::tables::{self, Membership, Socket};
 use crate::error::Result;

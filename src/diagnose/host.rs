@@ -1,12 +1,14 @@
-//! What the host has to say: its interfaces and its settings (sysctl(8)).
+//! What the host has to say: its interfaces, its settings (sysctl(8)) and what filters: nftables, as far as
+//! it tells, and the older iptables, which doesn't.
 
 use std::fmt;
 use std::fs;
 use std::net::IpAddr;
 
-use crate::error::Result;
+use crate::error::{Errno, Result};
 use crate::interface;
 use crate::sys::interface::Flags;
+use crate::sys::netlink::firewall::{self, Rules};
 
 /// An interface with all its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +118,67 @@ fn parse_counter(text: &str, group: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with(group));
     let at = lines.next()?.split_whitespace().position(|found| found == name)?;
     lines.next()?.split_whitespace().nth(at)?.parse().ok()
+}
+
+/// sysctl(8); `None` where it can't be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// net.ipv4.igmp_max_memberships
+    pub groups: Option<u32>,
+    /// net.ipv4.igmp_max_msf
+    pub ipv4_sources: Option<u32>,
+    /// net.ipv6.mld_max_msf
+    pub ipv6_sources: Option<u32>,
+    /// net.core.optmem_max
+    pub option_memory: Option<u32>,
+}
+
+impl Limits {
+    /// As they are now.
+    pub fn read() -> Limits {
+        Limits {
+            groups: setting("ipv4/igmp_max_memberships"),
+            ipv4_sources: setting("ipv4/igmp_max_msf"),
+            ipv6_sources: setting("ipv6/mld_max_msf"),
+            option_memory: setting("core/optmem_max"),
+        }
+    }
+}
+
+/// What filters on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Firewall {
+    /// Nothing.
+    Nothing,
+    /// It may be that something does, and can't be read.
+    Unreadable(Errno),
+    /// nftables' rules, and the tables of iptables-legacy that are in use.
+    Rules(Rules, Vec<String>),
+}
+
+impl Firewall {
+    /// All of it.
+    pub fn read() -> Firewall {
+        let legacy = legacy_tables();
+        match firewall::rules() {
+            Ok(rules) if rules == Rules::default() && legacy.is_empty() => Firewall::Nothing,
+            Ok(rules) => Firewall::Rules(rules, legacy),
+            // A kernel without netfilter, or without nftables.
+            Err(Errno::EPROTONOSUPPORT | Errno::EINVAL | Errno::EOPNOTSUPP) if legacy.is_empty() => Firewall::Nothing,
+            Err(Errno::EPROTONOSUPPORT | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+                Firewall::Rules(Rules::default(), legacy)
+            }
+            Err(error) => Firewall::Unreadable(error),
+        }
+    }
+}
+
+/// Tables of iptables-legacy that somebody has used.
+fn legacy_tables() -> Vec<String> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
+    let label =
+        |text: String, with: &str| -> Vec<String> { text.lines().map(|table| format!("{with} {table}")).collect() };
+    [label(read("ip_tables_names"), "iptables"), label(read("ip6_tables_names"), "ip6tables")].concat()
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::facts::Facts;
 use super::findings::{Code, Finding, Severity};
-use super::host::setting;
 
 /// The larger of what the kernel takes for one IPv4 or IPv6 membership (struct ip_mc_socklist, struct
 /// ipv6_mc_socklist), rounded up.
@@ -10,31 +9,6 @@ const MEMBERSHIP_BYTES: u32 = 64;
 /// What Linux has set since it has IPv6: net.ipv6.mld_max_msf is one for all network namespaces, and
 /// only the first one shows it.
 const DEFAULT_MLD_SOURCES: u32 = 64;
-
-/// sysctl(8); `None` where it can't be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// net.ipv4.igmp_max_memberships
-    pub groups: Option<u32>,
-    /// net.ipv4.igmp_max_msf
-    pub ipv4_sources: Option<u32>,
-    /// net.ipv6.mld_max_msf
-    pub ipv6_sources: Option<u32>,
-    /// net.core.optmem_max
-    pub option_memory: Option<u32>,
-}
-
-impl Limits {
-    /// As they are now.
-    pub fn read() -> Limits {
-        Limits {
-            groups: setting("ipv4/igmp_max_memberships"),
-            ipv4_sources: setting("ipv4/igmp_max_msf"),
-            ipv6_sources: setting("ipv6/mld_max_msf"),
-            option_memory: setting("core/optmem_max"),
-        }
-    }
-}
 
 /// If the group isn't joined, this is why it can't be; else the next one can't.
 fn severity(facts: &Facts) -> Severity {

@@ -19,6 +19,7 @@ pub mod queue;
 pub mod route;
 pub mod sender;
 pub mod tables;
+pub mod unseen;
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +35,8 @@ type Check = fn(&Facts) -> Option<Finding>;
 
 /// Of any socket.
 const BOTH: &[Check] = &[
-    facts::other_namespace,
-    facts::proc_unchecked,
+    unseen::other_namespace,
+    unseen::proc_unchecked,
     binding::wrong_family,
     binding::not_datagram,
     binding::ipv6_only,
@@ -112,7 +113,7 @@ pub fn diagnose(fd: BorrowedFd<'_>, question: &Question) -> Result<Vec<Finding>>
 
 fn check(facts: &Facts, sends: bool) -> Vec<Finding> {
     // Everything else would be told of another network than the socket's.
-    if let Some(finding) = facts::other_namespace(facts) {
+    if let Some(finding) = unseen::other_namespace(facts) {
         return vec![finding];
     }
     let role = if sends { SENDER } else { RECEIVER };

@@ -3,9 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::facts::{Chosen, Facts, Joined, Way};
-use super::firewall::Firewall;
-use super::host::{Link, Pair};
-use super::limits::Limits;
+use super::host::{Firewall, Limits, Link, Pair};
 use super::tables::Membership;
 use super::{Code, Finding, Named, Question, Severity, check};
 use crate::error::Errno;
