@@ -4,12 +4,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use castio::tunnel::gre;
 use castio::tunnel::ip::checksum::Checksum;
 use castio::tunnel::ip::udp::{self, Datagram, ZeroChecksum};
 use castio::tunnel::ip::{self, Packet, fragment, protocol, v4, v6};
-use castio::tunnel::listener::{self, Kind, Query, Record, Report, Version};
+use castio::tunnel::listener::{self, Kind, Query, Record, Report, Version, igmp, mld};
 use castio::tunnel::malformed::Malformed;
-use castio::tunnel::{gre, igmp, mld};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

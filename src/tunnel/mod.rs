@@ -8,11 +8,9 @@ pub mod bridge;
 pub mod ecn;
 pub mod fixed;
 pub mod gre;
-pub mod igmp;
 pub mod ip;
 pub mod listener;
 pub mod malformed;
-pub mod mld;
 pub mod subscribe;
 
 mod bytes;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Sources;
+use super::sources::Sources;
 use crate::error::{Errno, Result};
 use crate::tunnel::bytes::put;
 use crate::tunnel::ip::checksum::Checksum;
@@ -14,7 +14,7 @@ const CHECKSUM: usize = 2;
 /// IGMP goes before other traffic (RFC 3376, section 4): internetwork control.
 const IGMP_TRAFFIC_CLASS: u8 = 0xc0;
 
-pub(in crate::tunnel) struct Draft {
+pub(super) struct Draft {
     source: IpAddr,
     header: usize,
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ pub(in crate::tunnel) struct Draft {
 
 impl Draft {
     /// With a message of this type, which has 0 in the bytes up to the `fixed` first ones.
-    pub(in crate::tunnel) fn new(source: IpAddr, kind: u8, fixed: usize) -> Draft {
+    pub(super) fn new(source: IpAddr, kind: u8, fixed: usize) -> Draft {
         let header = Draft::header_len(source);
         let mut bytes = vec![0; header];
         bytes.push(kind);
@@ -40,12 +40,12 @@ impl Draft {
         self.bytes.len()
     }
 
-    pub(in crate::tunnel) fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Adds an address of the packet's family.
-    pub(in crate::tunnel) fn push_address(&mut self, address: IpAddr) -> Result<()> {
+    pub(super) fn push_address(&mut self, address: IpAddr) -> Result<()> {
         match address {
             _ if address.is_ipv4() != self.source.is_ipv4() => return Err(Errno::EAFNOSUPPORT),
             IpAddr::V4(v4) => self.push(&v4.octets()),
@@ -55,19 +55,19 @@ impl Draft {
     }
 
     /// Adds some of these addresses; those that there are.
-    pub(in crate::tunnel) fn push_sources(&mut self, sources: Sources<'_>, skip: usize, count: usize) -> Result<()> {
+    pub(super) fn push_sources(&mut self, sources: Sources<'_>, skip: usize, count: usize) -> Result<()> {
         (skip..skip.saturating_add(count))
             .map_while(|index| sources.get(index))
             .try_for_each(|source| self.push_address(source))
     }
 
     /// Writes over bytes of the message.
-    pub(in crate::tunnel) fn set<const SIZE: usize>(&mut self, at: usize, value: [u8; SIZE]) -> Result<()> {
+    pub(super) fn set<const SIZE: usize>(&mut self, at: usize, value: [u8; SIZE]) -> Result<()> {
         Ok(put(&mut self.bytes, self.header + at, value)?)
     }
 
     /// Writes the checksum and the IP header, with TTL 1 and router alert.
-    pub(in crate::tunnel) fn finish(mut self, destination: IpAddr) -> Result<Vec<u8>> {
+    pub(super) fn finish(mut self, destination: IpAddr) -> Result<Vec<u8>> {
         let (header, message) = self.bytes.split_at_mut_checked(self.header).ok_or(Errno::EINVAL)?;
         match (self.source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -4,14 +4,14 @@
 /// A code whose upper half, from `1 << (mantissa + 3)` on, is one bit, three bits of exponent and
 /// so many of mantissa: the mantissa with a 1 before it, shifted by the exponent and 3 more.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::tunnel) struct Float {
+pub(super) struct Float {
     mantissa: u32,
 }
 
 /// The eight bits of IGMPv3's Max Resp Code and of both families' QQIC.
-pub(in crate::tunnel) const SHORT: Float = Float { mantissa: 4 };
+pub(super) const SHORT: Float = Float { mantissa: 4 };
 /// The sixteen bits of MLDv2's Maximum Response Code.
-pub(in crate::tunnel) const MLD_RESPONSE: Float = Float { mantissa: 12 };
+pub(super) const MLD_RESPONSE: Float = Float { mantissa: 12 };
 
 impl Float {
     /// The first code, and value, with an exponent.
@@ -20,7 +20,7 @@ impl Float {
     }
 
     /// What a code says.
-    pub(in crate::tunnel) fn decode(self, code: u16) -> u64 {
+    pub(super) fn decode(self, code: u16) -> u64 {
         let code = u64::from(code);
         if code < self.floating() {
             return code;
@@ -30,7 +30,7 @@ impl Float {
     }
 
     /// The code of the largest value that isn't more than this one.
-    pub(in crate::tunnel) fn encode(self, value: u64) -> u16 {
+    pub(super) fn encode(self, value: u64) -> u16 {
         if value < self.floating() {
             return value as u16;
         }

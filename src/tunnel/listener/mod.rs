@@ -1,117 +1,29 @@
 //! What hosts tell routers of the groups they listen to, the same for IGMP and MLD: queries,
-//! reports, and their records as [`super::igmp`] and [`super::mld`] read and write them.
+//! reports, and their records as [`igmp`] and [`mld`] read and write them.
 //!
 //! Parsing checks layout and checksum. Who may send what to where (a link-local source, a TTL of
 //! 1, the router alert) shows in the packet; how strict to be about it is the caller's policy.
 
 mod draft;
 mod float;
+pub mod igmp;
+pub mod mld;
 mod packing;
 mod query;
+mod record;
 mod report;
 mod sources;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-pub(super) use draft::Draft;
-pub(super) use float::{MLD_RESPONSE, SHORT};
-pub(super) use packing::Format;
-pub(super) use query::Tail;
+pub use query::Query;
+pub use record::{Kind, Record, Version};
 pub use report::{Records, Report};
 pub use sources::Sources;
 
 use super::ip::{Packet, protocol};
 use super::malformed::Malformed;
-use super::{igmp, mld};
 use crate::error::{Errno, Result};
-
-/// The protocols, oldest first in each family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Version {
-    /// IGMP version 1 (RFC 1112).
-    Igmp1,
-    /// IGMP version 2 (RFC 2236).
-    Igmp2,
-    /// IGMP version 3 (RFC 3376).
-    Igmp3,
-    /// MLD version 1 (RFC 2710).
-    Mld1,
-    /// MLD version 2 (RFC 3810).
-    Mld2,
-}
-
-/// What a record says of a group (RFC 3376, section 4.2.12; RFC 3810 has the same).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Listens to these sources.
-    ModeIsInclude,
-    /// Listens to all sources but these.
-    ModeIsExclude,
-    /// Listens to these sources from now on.
-    ChangeToInclude,
-    /// Listens to all sources but these from now on.
-    ChangeToExclude,
-    /// Listens to these sources as well.
-    AllowNewSources,
-    /// No longer listens to these sources.
-    BlockOldSources,
-}
-
-const KINDS: [Kind; 6] = [
-    Kind::ModeIsInclude,
-    Kind::ModeIsExclude,
-    Kind::ChangeToInclude,
-    Kind::ChangeToExclude,
-    Kind::AllowNewSources,
-    Kind::BlockOldSources,
-];
-
-impl Kind {
-    fn from_code(code: u8) -> Option<Kind> {
-        KINDS.get(usize::from(code).checked_sub(1)?).copied()
-    }
-
-    fn code(self) -> u8 {
-        self as u8 + 1
-    }
-
-    /// Whether a list cut short still says something true: with fewer sources left out, more are
-    /// listened to.
-    fn is_exclude(self) -> bool {
-        matches!(self, Kind::ModeIsExclude | Kind::ChangeToExclude)
-    }
-}
-
-/// What one host says of one group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// What it says.
-    pub kind: Kind,
-    /// The group.
-    pub group: IpAddr,
-    /// The sources, of the group's family.
-    pub sources: Sources<'a>,
-}
-
-/// A router's question who listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Query<'a> {
-    /// How the router asks. Version 2 of MLD and 3 of IGMP have the fields from `sources` on.
-    pub version: Version,
-    /// To what; `None` for any group.
-    pub group: Option<IpAddr>,
-    /// Within which time to answer.
-    pub max_response: Duration,
-    /// To which of the group's sources; none for any.
-    pub sources: Sources<'a>,
-    /// Whether other routers are to keep their timers as they are (S flag).
-    pub suppress: bool,
-    /// How often unsolicited reports are repeated (QRV), 0 to 7; 0 says nothing.
-    pub robustness: u8,
-    /// How often the router asks (QQI); 0 says nothing.
-    pub interval: Duration,
-}
 
 /// The query in a packet, of any version.
 pub fn parse_query<'a>(packet: &Packet<'a>) -> std::result::Result<Query<'a>, Malformed> {

@@ -3,12 +3,13 @@
 use std::iter;
 use std::net::IpAddr;
 
+use super::draft::Draft;
+use super::record::Record;
 use super::report::{COUNT, HEADER, RECORD};
-use super::{Draft, Record};
 use crate::error::{Errno, Result};
 
 /// A protocol's report.
-pub(in crate::tunnel) struct Format {
+pub(super) struct Format {
     pub kind: u8,
     pub address_len: usize,
     /// All routers that speak the protocol.
@@ -100,11 +101,9 @@ impl Packing<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::build_report;
-    use super::super::{Kind, Sources};
     use super::*;
     use crate::tunnel::ip::Packet;
-    use crate::tunnel::listener::parse_report;
+    use crate::tunnel::listener::{Kind, Sources, build_report, parse_report};
 
     /// What a packet says, in a form that outlives it.
     type Said = Vec<(Kind, IpAddr, Vec<IpAddr>)>;

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::{Kind, Record, Sources, Version};
+use super::record::{Kind, Record, Version};
+use super::sources::Sources;
 use crate::tunnel::bytes::{array_at, from, u16_at};
 use crate::tunnel::malformed::Malformed;
 
@@ -24,7 +25,7 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// A report or a leave for one group, as a record that says the same (RFC 3376, section 7.3.2).
-    pub(in crate::tunnel) fn older(version: Version, is_leave: bool, group: IpAddr) -> Self {
+    pub(super) fn older(version: Version, is_leave: bool, group: IpAddr) -> Self {
         let kind = if is_leave { Kind::ChangeToInclude } else { Kind::ModeIsExclude };
         let one = Some(Record { kind, group, sources: Sources::NONE });
         Report { version, records: Records { one, rest: &[], count: 0, address_len: 0 } }
@@ -32,7 +33,7 @@ impl<'a> Report<'a> {
 
     /// From its first byte on. The records are looked through, so that reading them can't fail;
     /// what lies behind the last one is ignored.
-    pub(in crate::tunnel) fn parse(version: Version, message: &'a [u8], address_len: usize) -> Result<Self, Malformed> {
+    pub(super) fn parse(version: Version, message: &'a [u8], address_len: usize) -> Result<Self, Malformed> {
         let count = u16_at(message, COUNT)?;
         let records = Records { one: None, rest: from(message, HEADER)?, count, address_len };
         let mut looked = records;

@@ -19,7 +19,7 @@ impl<'a> Sources<'a> {
     pub const NONE: Sources<'static> = Sources(Place::List(&[]));
 
     /// Addresses side by side, 4 or 16 bytes each.
-    pub(in crate::tunnel) fn in_packet(bytes: &'a [u8], address_len: usize) -> Self {
+    pub(super) fn in_packet(bytes: &'a [u8], address_len: usize) -> Self {
         Sources(if address_len == 4 { Place::V4(bytes) } else { Place::V6(bytes) })
     }
 

@@ -3,12 +3,17 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use super::bytes::{array_at, from, u8_at, u16_at};
-use super::ip::checksum::Checksum;
-use super::ip::{Packet, protocol};
-use super::listener::{Draft, Format, MLD_RESPONSE, Query, Report, Tail, Version};
-use super::malformed::Malformed;
+use super::draft::Draft;
+use super::float::MLD_RESPONSE;
+use super::packing::Format;
+use super::query::{Query, Tail};
+use super::record::Version;
+use super::report::Report;
 use crate::error::{Errno, Result};
+use crate::tunnel::bytes::{array_at, from, u8_at, u16_at};
+use crate::tunnel::ip::checksum::Checksum;
+use crate::tunnel::ip::{Packet, protocol};
+use crate::tunnel::malformed::Malformed;
 
 /// A query of either version.
 pub const QUERY: u8 = 130;
@@ -123,8 +128,8 @@ pub(super) fn build_older(kind: u8, host: IpAddr, group: IpAddr) -> Result<Vec<u
 
 #[cfg(test)]
 mod tests {
-    use super::super::listener::{Kind, Record, Sources, build_join, build_leave, build_query, build_report};
     use super::*;
+    use crate::tunnel::listener::{Kind, Record, Sources, build_join, build_leave, build_query, build_report};
 
     const HOST: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
     const GROUP: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff3e, 0, 0, 0, 0, 0, 0, 0x1234));

@@ -3,11 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::bytes::{array_at, from, u8_at};
-use super::ip::checksum::Checksum;
-use super::listener::{Draft, Format, Query, Report, SHORT, Tail, Version};
-use super::malformed::Malformed;
+use super::draft::Draft;
+use super::float::SHORT;
+use super::packing::Format;
+use super::query::{Query, Tail};
+use super::record::Version;
+use super::report::Report;
 use crate::error::{Errno, Result};
+use crate::tunnel::bytes::{array_at, from, u8_at};
+use crate::tunnel::ip::checksum::Checksum;
+use crate::tunnel::malformed::Malformed;
 
 /// A query of any version.
 pub const QUERY: u8 = 0x11;
@@ -117,9 +122,9 @@ pub(super) fn build_older(kind: u8, host: IpAddr, group: IpAddr) -> Result<Vec<u
 
 #[cfg(test)]
 mod tests {
-    use super::super::ip::Packet;
-    use super::super::listener::{Kind, Record, Sources, build_join, build_leave, build_query, build_report};
     use super::*;
+    use crate::tunnel::ip::Packet;
+    use crate::tunnel::listener::{Kind, Record, Sources, build_join, build_leave, build_query, build_report};
 
     const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(232, 1, 2, 3));
