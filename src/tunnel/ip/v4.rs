@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::checksum::{self, Checksum};
-use super::{Fragment, HeaderBytes, Packet};
+use super::header::HeaderBytes;
+use super::packet::{Fragment, Packet};
 use crate::error::{Errno, Result};
 use crate::tunnel::bytes::{array_at, from, put, u8_at, u16_at};
 use crate::tunnel::malformed::Malformed;

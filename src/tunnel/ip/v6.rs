@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Fragment, HeaderBytes, Packet};
+use super::header::HeaderBytes;
+use super::packet::{Fragment, Packet};
 use crate::error::{Errno, Result};
 use crate::tunnel::bytes::{array_at, from, put, u8_at, u16_at, u32_at};
 use crate::tunnel::malformed::Malformed;
