@@ -7,6 +7,7 @@ pub mod exit;
 pub mod kind;
 pub mod order;
 
+mod inbox;
 mod receive;
 mod send;
 
@@ -25,9 +26,9 @@ use counters::Counters;
 use ends::{Ends, Options};
 use entry::Entry;
 use exit::Exit;
+use inbox::Inbox;
+pub use inbox::Place;
 use kind::Kind;
-use receive::Inbox;
-pub use receive::Place;
 
 /// Slots as long as the longest packet, and as a train.
 const SLOT_SIZE: usize = 65_536;

@@ -1,42 +1,10 @@
 //! Packets out of a tunnel, where the kernel has put them.
 
+use super::inbox::Place;
 use super::{Tunnel, is_news, started};
-use crate::datagram::receive::Reader;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::poll::Events;
-
-/// Slots that are filled from the tunnel's sockets, of which there are two at most.
-pub(super) struct Inbox {
-    reader: Reader,
-    /// Which socket is asked first, by turns, and how many slots are filled from it.
-    first: usize,
-    filled: usize,
-    /// The kernel's counts of drops, as last told.
-    drops: [u32; 2],
-}
-
-impl Inbox {
-    pub fn new(reader: Reader) -> Inbox {
-        Inbox { reader, first: 0, filled: 0, drops: [0; 2] }
-    }
-
-    /// Which socket a slot was filled from.
-    fn socket_of(&self, slot: usize) -> usize {
-        if slot < self.filled { self.first } else { 1 - self.first }
-    }
-}
-
-/// Where a received packet lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The slot.
-    pub slot: usize,
-    /// The packet's first byte there.
-    pub start: usize,
-    /// The byte behind its last.
-    pub end: usize,
-}
 
 impl Tunnel {
     /// Whether packets were taken from the kernel and not yet handed out.
