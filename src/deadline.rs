@@ -72,6 +72,23 @@ impl Deadline {
         }
     }
 
+    /// Waits until `fd` is readable, or something is due by time, whichever is first; errors as [`wait`]
+    /// when the deadline is.
+    ///
+    /// [`wait`]: Deadline::wait
+    pub fn wait_or_due(&mut self, fd: BorrowedFd<'_>, due: Option<Instant>) -> Result<()> {
+        let is_due_first = match (due, self.start()) {
+            (Some(_), Deadline::Never) => true,
+            (Some(due), Deadline::At(end)) => due < end,
+            _ => false,
+        };
+        let Some(due) = due.filter(|_| is_due_first) else { return self.wait(fd, Events::IN).map(drop) };
+        match Deadline::At(due).wait(fd, Events::IN) {
+            Err(Errno::ETIMEDOUT | Errno::EAGAIN) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
     /// Sleeps until then, or gives up at once when that is after the deadline: `EAGAIN` if there was no
     /// time to wait, else `ETIMEDOUT` when it has passed.
     pub fn sleep_until(&mut self, then: Instant) -> Result<()> {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::amt::client::{self, Client, Delivered, Settings};
+use super::amt::client::{Client, Delivered, Settings, groups};
 use crate::datagram::receive::View;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
@@ -71,7 +71,7 @@ impl<'fd> Subscription<'fd> {
         settings: Settings,
         wait: Duration,
     ) -> Result<Subscription<'fd>> {
-        client::check(key.group, key.source)?;
+        groups::check(key.group, key.source)?;
         let client = Client::open(settings)?;
         let mut manager = Manager::open(fd, None, 0)?;
         manager.add(key, selector)?;
@@ -114,7 +114,7 @@ impl<'fd> Subscription<'fd> {
             if native + tunnel > 0 {
                 return Ok(native + tunnel);
             }
-            client::wait(self.readable.fd(), self.timer(), &mut deadline)?;
+            deadline.wait_or_due(self.readable.fd(), self.timer())?;
         }
     }
 

@@ -3,6 +3,9 @@
 //! Plain UDP sockets, one for each family, unconnected: the address to send from may change while the
 //! tunnel is up, and answers to a Discovery come from another address than the relay's.
 
+pub(crate) mod groups;
+mod inbox;
+mod receive;
 mod socket;
 pub mod text;
 
@@ -10,22 +13,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use super::gateway::{Candidate, Filter, Gateway, Options, Payload, Random, State, Transmit, counters::Counters};
-use crate::datagram::receive::Reader;
-use crate::deadline::Deadline;
+use super::gateway::{Candidate, Gateway, Options, Random, State, Transmit, counters::Counters};
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
-use crate::sys::poll::Events;
 use crate::sys::random;
-use crate::sys::sockaddr::SocketAddress;
+pub use inbox::Delivered;
+use inbox::Inbox;
 use socket::Socket;
-
-/// As long as a datagram, or a coalesced run of them, can be.
-const SLOT_SIZE: usize = 65_536;
-/// How often the slots are filled in one go.
-const FILLS_MAX: usize = 16;
-/// The most pairs of addresses that one call tells of; the others come with the next.
-const ADDRESSES: usize = 256;
 
 /// How a client works.
 #[derive(Clone, Debug)]
@@ -45,43 +39,6 @@ pub struct Settings {
     pub leave_silent: bool,
 }
 
-/// A datagram for the application.
-pub struct Delivered<'c> {
-    /// Its bytes.
-    pub payload: &'c [u8],
-    /// The multicast sender.
-    pub from: &'c SocketAddress,
-    /// The group, and the port.
-    pub to: &'c SocketAddress,
-    /// The same as addresses.
-    pub ends: (SocketAddr, SocketAddr),
-    /// TTL or hop limit, as the relay had it.
-    pub ttl: u8,
-    /// Traffic class.
-    pub traffic_class: u8,
-    /// When the kernel received it, in nanoseconds since 1970; 0 if it isn't known.
-    pub time_ns: u64,
-    /// Datagrams dropped by the socket since the one before.
-    pub drops: u32,
-}
-
-/// A datagram that waits to be handed out.
-#[derive(Clone, Copy)]
-struct Ready {
-    ends: (SocketAddr, SocketAddr),
-    place: Place,
-    ttl: u8,
-    traffic_class: u8,
-    time_ns: u64,
-    drops: u32,
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    Slot { slot: usize, offset: usize, len: usize },
-    Assembled(usize),
-}
-
 /// The shell.
 pub struct Client {
     gateway: Gateway,
@@ -89,11 +46,7 @@ pub struct Client {
     v6: Option<Socket>,
     settings: Settings,
     readable: Readable,
-    reader: Reader,
-    /// The first slots are from the IPv4 socket.
-    v4_slots: usize,
-    held: Option<Ready>,
-    addresses: Vec<(SocketAddr, SocketAddress, SocketAddr, SocketAddress)>,
+    inbox: Inbox,
     socket_drops: u64,
 }
 
@@ -111,10 +64,7 @@ impl Client {
             v4: None,
             v6: None,
             readable: Readable::new(2)?,
-            reader: Reader::new(settings.slots, SLOT_SIZE)?,
-            v4_slots: 0,
-            held: None,
-            addresses: Vec::with_capacity(ADDRESSES),
+            inbox: Inbox::new(settings.slots)?,
             socket_drops: 0,
             settings,
         };
@@ -147,48 +97,6 @@ impl Client {
                 Ok(none.insert(socket))
             }
         }
-    }
-
-    /// Listens to a group, or to one source of it. `EADDRINUSE` if it does already, or to the group in the
-    /// other way.
-    pub fn join(&mut self, group: IpAddr, source: Option<IpAddr>) -> Result<()> {
-        check(group, source)?;
-        let filter = match (self.gateway.filter(group), source) {
-            (None, None) => Filter::any(),
-            (None, Some(source)) => Filter::only([source]),
-            (Some(old), Some(source)) if !old.is_exclude() && !old.passes(source) => {
-                Filter::only(old.sources().iter().copied().chain([source]))
-            }
-            _ => return Err(Errno::EADDRINUSE),
-        };
-        self.apply(group, filter)
-    }
-
-    /// The reverse. `EADDRNOTAVAIL` if it doesn't listen in this way.
-    pub fn leave(&mut self, group: IpAddr, source: Option<IpAddr>) -> Result<()> {
-        check(group, source)?;
-        let filter = match (self.gateway.filter(group), source) {
-            (Some(old), None) if old.is_exclude() => Filter::none(),
-            (Some(old), Some(source)) if !old.is_exclude() && old.passes(source) => {
-                Filter::only(old.sources().iter().copied().filter(|one| *one != source))
-            }
-            _ => return Err(Errno::EADDRNOTAVAIL),
-        };
-        self.apply(group, filter)
-    }
-
-    /// Listens to these sources of a group from now on, whatever it was before.
-    pub fn set_filter(&mut self, group: IpAddr, filter: Filter) -> Result<()> {
-        check(group, None)?;
-        filter.sources().iter().try_for_each(|source| check(group, Some(*source)))?;
-        self.apply(group, filter)
-    }
-
-    fn apply(&mut self, group: IpAddr, filter: Filter) -> Result<()> {
-        let now = Instant::now();
-        self.gateway.set_filter(now, group, filter);
-        self.service(now);
-        Ok(())
     }
 
     /// Does what is due, and sends what is to be sent.
@@ -228,143 +136,10 @@ impl Client {
         }
     }
 
-    /// Does what there is to do, without waiting; whether a datagram waits for [`Client::receive`].
-    pub fn process(&mut self) -> Result<bool> {
-        self.hold()?;
-        self.service(Instant::now());
-        Ok(self.held.is_some())
-    }
-
-    /// Reads until there is a datagram for the application, or nothing more.
-    fn hold(&mut self) -> Result<()> {
-        // A flood of what nobody wants mustn't keep the caller here.
-        for _ in 0..FILLS_MAX {
-            if self.held.is_some() {
-                break;
-            }
-            if !self.reader.has_more() {
-                self.fill(Instant::now())?;
-                if !self.reader.has_more() {
-                    break;
-                }
-            }
-            self.held = self.next_ready(Instant::now());
-        }
-        Ok(())
-    }
-
-    /// Fills the slots with what there is.
-    fn fill(&mut self, now: Instant) -> Result<()> {
-        self.reader.clear();
-        self.gateway.release();
-        for v6 in [false, true] {
-            let socket = if v6 { &self.v6 } else { &self.v4 };
-            if let Some(socket) = socket.as_ref().filter(|_| self.reader.has_room()) {
-                match self.reader.fill(socket.fd()) {
-                    Ok(()) => {}
-                    Err(error @ (Errno::ENOMEM | Errno::ENOBUFS | Errno::EBADF)) => return Err(error),
-                    // Nothing, or the network's word on what was sent.
-                    Err(_) => self.take_errors(now, v6),
-                }
-            }
-            if !v6 {
-                self.v4_slots = self.reader.filled();
-            }
-        }
-        Ok(())
-    }
-
-    /// The next datagram for the application among those that were read.
-    fn next_ready(&mut self, now: Instant) -> Option<Ready> {
-        while self.reader.has_more() {
-            let slot = self.reader.position();
-            let socket = if slot < self.v4_slots { self.v4.as_mut() } else { self.v6.as_mut() };
-            let Some(view) = self.reader.next_view(&mut socket?.drops) else { break };
-            let class = view.packet.told.traffic_class.unwrap_or(0) as u8;
-            let (time_ns, drops) = (view.packet.told.time_ns.unwrap_or(0), view.drops);
-            self.socket_drops += u64::from(drops);
-            let (Some(from), bytes) = (view.source(), view.bytes()) else { continue };
-            let Some(inner) = self.gateway.handle_input(now, from, class, bytes) else { continue };
-            let place = match inner.payload {
-                Payload::Assembled(number) => Place::Assembled(number),
-                Payload::Here(payload) => {
-                    let before = payload.as_ptr().addr() - bytes.as_ptr().addr();
-                    Place::Slot { slot, offset: view.offset + before, len: payload.len() }
-                }
-            };
-            let ends = (inner.source, inner.destination);
-            return Some(Ready { ends, place, ttl: inner.ttl, traffic_class: inner.traffic_class, time_ns, drops });
-        }
-        None
-    }
-
-    /// Waits until there is a datagram, keeping the tunnel up meanwhile, then calls `each` for at most
-    /// `limit`; how many. Their memory stays as it is until the next call.
-    pub fn receive(
-        &mut self,
-        limit: usize,
-        mut deadline: Deadline,
-        mut each: impl FnMut(&Delivered<'_>),
-    ) -> Result<usize> {
-        if limit == 0 {
-            return Ok(0);
-        }
-        loop {
-            let count = self.take(limit, &mut each)?;
-            if count > 0 {
-                return Ok(count);
-            }
-            self.pause(&mut deadline)?;
-        }
-    }
-
-    /// What there is now, without waiting.
-    pub fn take(&mut self, limit: usize, each: &mut impl FnMut(&Delivered<'_>)) -> Result<usize> {
-        self.addresses.clear();
-        self.hold()?;
-        let (now, mut count) = (Instant::now(), 0);
-        while count < limit {
-            let Some(ready) = self.held.take().or_else(|| self.next_ready(now)) else { break };
-            if !self.has_addresses(ready.ends) {
-                self.held = Some(ready);
-                break;
-            }
-            self.give(&ready, each);
-            count += 1;
-        }
-        self.service(now);
-        Ok(count)
-    }
-
-    /// Room for another pair of addresses; a datagram between the same ends as the one before needs none.
-    fn has_addresses(&mut self, (from, to): (SocketAddr, SocketAddr)) -> bool {
-        let is_same = self.addresses.last().is_some_and(|last| last.0 == from && last.2 == to);
-        let has_room = is_same || self.addresses.len() < ADDRESSES;
-        if has_room && !is_same {
-            self.addresses.push((from, from.into(), to, to.into()));
-        }
-        has_room
-    }
-
-    fn give(&self, ready: &Ready, each: &mut impl FnMut(&Delivered<'_>)) {
-        let payload = match ready.place {
-            Place::Assembled(number) => self.gateway.assembled(number),
-            Place::Slot { slot, offset, len } => self.reader.bytes(slot, offset, len).unwrap_or_default(),
-        };
-        let Some((_, from, _, to)) = self.addresses.last() else { return };
-        let Ready { ends, ttl, traffic_class, time_ns, drops, .. } = *ready;
-        each(&Delivered { payload, from, to, ends, ttl, traffic_class, time_ns, drops });
-    }
-
-    /// Waits until something arrives or is due.
-    fn pause(&self, deadline: &mut Deadline) -> Result<()> {
-        wait(self.readable.fd(), self.timer(), deadline)
-    }
-
     /// When there is something to do by time.
     pub fn timer(&self) -> Option<Instant> {
         // What was read and not handed out doesn't make a descriptor readable.
-        if self.held.is_some() || self.reader.has_more() { Some(Instant::now()) } else { self.gateway.timeout() }
+        if self.inbox.has_more() { Some(Instant::now()) } else { self.gateway.timeout() }
     }
 
     /// To wait on.
@@ -407,36 +182,5 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.gateway.close();
         self.flush(Instant::now());
-    }
-}
-
-/// Waits until a descriptor is readable, a time has come, or the deadline has passed, which alone is an
-/// error.
-pub(crate) fn wait(fd: BorrowedFd<'_>, timer: Option<Instant>, deadline: &mut Deadline) -> Result<()> {
-    let ends_first = match (timer, deadline.start()) {
-        (Some(_), Deadline::Never) => true,
-        (Some(timer), Deadline::At(end)) => timer < end,
-        _ => false,
-    };
-    let Some(timer) = timer.filter(|_| ends_first) else { return deadline.wait(fd, Events::IN).map(drop) };
-    match Deadline::At(timer).wait(fd, Events::IN) {
-        Err(Errno::ETIMEDOUT | Errno::EAGAIN) => Ok(()),
-        result => result.map(drop),
-    }
-}
-
-/// `EINVAL` for what no relay carries, `EAFNOSUPPORT` for families that disagree.
-pub(crate) fn check(group: IpAddr, source: Option<IpAddr>) -> Result<()> {
-    let stays_here = match group {
-        IpAddr::V4(v4) => v4.octets().starts_with(&[224, 0, 0]),
-        IpAddr::V6(_) => crate::address::needs_interface(group),
-    };
-    if !group.is_multicast() || stays_here {
-        return Err(Errno::EINVAL);
-    }
-    match source {
-        Some(source) if source.is_ipv4() != group.is_ipv4() => Err(Errno::EAFNOSUPPORT),
-        Some(source) if source.is_multicast() || source.is_unspecified() => Err(Errno::EINVAL),
-        _ => Ok(()),
     }
 }

@@ -12,7 +12,8 @@ use crate::error::{Errno, Result};
 const RELAYS_MAX: usize = 64;
 
 /// "192.0.2.1", "2001:db8::1", "192.0.2.1:2268", "[2001:db8::1]:2268", several separated by commas or
-/// spaces; an anycast address is asked for a relay in any case. `EINVAL` for anything else, an empty list, or an address that nobody can have.
+/// spaces; an anycast address is asked for a relay in any case. `EINVAL` for anything else, an empty
+/// list, or an address that nobody can have.
 pub fn relays(text: &CStr, discovery: bool) -> Result<Vec<Candidate>> {
     let text = text.to_str().map_err(|_| Errno::EINVAL)?;
     let words = text.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
