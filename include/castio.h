@@ -3692,6 +3692,8 @@ ssize_t castio_tunnel_receive(struct castio_tunnel *tunnel,
  */
 int castio_tunnel_fd(struct castio_tunnel *tunnel);
 
+/* Tunnels between two ends: what fits, and what went through ====================================== */
+
 /**
  * Tells what fits into a tunnel: connect() and getsockopt(IP_MTU) on a socket that the handle has for
  * this, so that it is what the kernel knows of the path now. Tells what went through it so far.

@@ -21,6 +21,7 @@ pub mod broadcast;
 pub mod datagram_send;
 pub mod datagram_receive;
 pub mod tunnel;
+pub mod tunnel_info;
 pub mod bridge;
 pub mod amt;
 pub mod amt_receive;

@@ -8,6 +8,7 @@ use std::ptr;
 
 use castio::Errno;
 use castio::ffi::tunnel::*;
+use castio::ffi::tunnel_info::*;
 use castio::tunnel::ip::{udp, v4, v6};
 use libc::iovec;
 

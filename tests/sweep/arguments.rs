@@ -159,7 +159,7 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("const struct castio_tunnel_options *", _) => tunnels::tunnel_options(),
         ("const struct castio_bridge_options *", _) => tunnels::bridge_options(),
         ("struct castio_tunnel_info *", _) => {
-            values::growing_struct(size_of::<castio::ffi::tunnel::castio_tunnel_info>())
+            values::growing_struct(size_of::<castio::ffi::tunnel_info::castio_tunnel_info>())
         }
         ("struct castio_bridge_info *", _) => {
             values::growing_struct(size_of::<castio::ffi::bridge::castio_bridge_info>())
