@@ -95,15 +95,9 @@ pub unsafe extern "C" fn castio_amt_open(
 /// # Safety
 /// Text or NULL; NULL or a struct of the size that it says, with text or NULL in it.
 pub(super) unsafe fn settings(relays: *const c_char, options: *const castio_amt_options) -> Result<Settings> {
-    let mut chosen = castio_amt_options { struct_size: 0, local: std::ptr::null(), slots: 0, flags: 0, port: 0 };
-    if !options.is_null() {
-        // SAFETY: promised by the caller.
-        if unsafe { convert::struct_size(options.cast()) } < size_of::<castio_amt_options>() {
-            return Err(Errno::EINVAL);
-        }
-        // SAFETY: it is as large as it says.
-        chosen = unsafe { *options };
-    }
+    let default = castio_amt_options { struct_size: 0, local: std::ptr::null(), slots: 0, flags: 0, port: 0 };
+    // SAFETY: promised by the caller.
+    let chosen = unsafe { convert::options(options)? }.unwrap_or(default);
     if chosen.flags & !FLAGS != 0 {
         return Err(Errno::EINVAL);
     }

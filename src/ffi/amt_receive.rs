@@ -8,7 +8,7 @@ use super::amt::{castio_amt, handle};
 use super::convert::{self, Place};
 use super::guard::guard;
 use crate::deadline::Deadline;
-use crate::error::{Errno, Result};
+use crate::error::Result;
 use crate::sys::c_types::castio_datagram_view;
 use crate::sys::sockaddr;
 use crate::tunnel::amt::client::{Client, Delivered};
@@ -220,11 +220,7 @@ pub(super) fn filled(delivered: &Delivered<'_>, struct_size: usize) -> castio_da
 pub unsafe extern "C" fn castio_amt_info(amt: *mut castio_amt, info: *mut castio_amt_info) -> c_int {
     // SAFETY: the header asks for a handle, and a struct with its size.
     guard(|| unsafe {
-        let (client, place) = (handle(amt)?, Place::new(info)?);
-        let struct_size = convert::struct_size(info.cast());
-        if struct_size < size_of::<castio_amt_info>() {
-            return Err(Errno::EINVAL);
-        }
+        let (client, (place, struct_size)) = (handle(amt)?, Place::sized(info)?);
         place.put(info_of(client, struct_size));
         Ok(())
     })

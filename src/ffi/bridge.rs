@@ -90,13 +90,8 @@ pub unsafe extern "C" fn castio_bridge_open(
     // SAFETY: the header asks for a handle, a struct of the size that it says, and a place.
     guard(|| unsafe {
         let (place, opened) = (Place::new(out)?, tunnel::handle(tunnel)?);
-        if options.is_null() {
-            return Err(Errno::EFAULT);
-        }
-        if convert::struct_size(options.cast()) < size_of::<castio_bridge_options>() {
-            return Err(Errno::EINVAL);
-        }
-        let bridge = Bridge::open(opened, chosen(&*options)?)?;
+        let options = convert::options(options)?.ok_or(Errno::EFAULT)?;
+        let bridge = Bridge::open(opened, chosen(&options)?)?;
         place.put(Box::into_raw(Box::new(castio_bridge { bridge, tunnel })));
         Ok(())
     })
@@ -287,11 +282,7 @@ pub struct castio_bridge_info {
 pub unsafe extern "C" fn castio_bridge_info(bridge: *mut castio_bridge, info: *mut castio_bridge_info) -> c_int {
     // SAFETY: the header asks for a handle, and a struct of the size that it says.
     guard(|| unsafe {
-        let (handle, place) = (handle(bridge)?, Place::new(info)?);
-        let struct_size = convert::struct_size(info.cast());
-        if struct_size < size_of::<castio_bridge_info>() {
-            return Err(Errno::EINVAL);
-        }
+        let (handle, (place, struct_size)) = (handle(bridge)?, Place::sized(info)?);
         place.put(filled(&mut handle.bridge, struct_size));
         Ok(())
     })

@@ -103,6 +103,17 @@ impl<T> Place<T> {
         if place.is_null() { Err(Errno::EFAULT) } else { Ok(Place(place)) }
     }
 
+    /// Of a struct that starts with its size, and the size, which stays as it is. `EINVAL` if it is too
+    /// small.
+    ///
+    /// # Safety
+    /// `place` is NULL or a struct of the size that it says.
+    pub(super) unsafe fn sized(place: *mut T) -> Result<(Self, usize)> {
+        // SAFETY: promised by the caller.
+        let (checked, size) = unsafe { (Place::new(place)?, struct_size(place.cast())) };
+        if size < size_of::<T>() { Err(Errno::EINVAL) } else { Ok((checked, size)) }
+    }
+
     pub(super) fn put(self, value: T) {
         // SAFETY: promised in `new`.
         unsafe { self.0.write(value) }
@@ -122,14 +133,8 @@ impl<T> Elements<T> {
     /// # Safety
     /// `capacity` structs of the size that the first one says can be written at `first`, or it is NULL.
     pub(super) unsafe fn new(first: *mut T, capacity: usize) -> Result<Self> {
-        if array(first, capacity)? == 0 {
-            return Ok(Elements { first, stride: 0 });
-        }
         // SAFETY: promised by the caller.
-        let stride = unsafe { struct_size(first.cast()) };
-        let is_array = stride >= size_of::<T>() && stride % align_of::<T>() == 0;
-        let fits = capacity.checked_mul(stride).is_some_and(|bytes| bytes <= isize::MAX as usize);
-        if is_array && fits { Ok(Elements { first, stride }) } else { Err(Errno::EINVAL) }
+        unsafe { stride(first, capacity) }.map(|stride| Elements { first, stride })
     }
 
     /// The size of each, to write into its first member.
@@ -207,6 +212,35 @@ impl Write for CutText {
         // SAFETY: `room` is what is left of `len` bytes at `buf`, which isn't NULL if there are any.
         unsafe { put_text(rest, room, piece) }.map(drop).map_err(|_| fmt::Error)
     }
+}
+
+/// Options, which a program compiled against a later header has more of; `None` for NULL. `EINVAL` if the
+/// struct is too small.
+///
+/// # Safety
+/// `options` is NULL or a struct of the size that it says.
+pub(super) unsafe fn options<T: Copy>(options: *const T) -> Result<Option<T>> {
+    if options.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: promised by the caller, and as large as `T` when it is read.
+    unsafe { if struct_size(options.cast()) < size_of::<T>() { Err(Errno::EINVAL) } else { Ok(Some(*options)) } }
+}
+
+/// How far apart the structs of an array are, as the first one says; 0 for an empty array. `EINVAL` if
+/// that is too small or misaligned, or too much in all.
+///
+/// # Safety
+/// `count` structs of the size that the first one says are at `first`, or it is NULL.
+pub(super) unsafe fn stride<T>(first: *const T, count: usize) -> Result<usize> {
+    if array(first, count)? == 0 {
+        return Ok(0);
+    }
+    // SAFETY: promised by the caller.
+    let stride = unsafe { struct_size(first.cast()) };
+    let is_array = stride >= size_of::<T>() && stride % align_of::<T>() == 0;
+    let fits = count.checked_mul(stride).is_some_and(|bytes| bytes <= isize::MAX as usize);
+    if is_array && fits { Ok(stride) } else { Err(Errno::EINVAL) }
 }
 
 /// The size that the caller wrote into the first member of a struct.

@@ -66,13 +66,8 @@ pub unsafe extern "C" fn castio_receiver_open(
     // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
     guard(|| unsafe {
         let place = Place::new(out)?;
-        let mut chosen = castio_receiver_options { struct_size: 0, slots: 0, slot_size: 0, flags: 0 };
-        if !options.is_null() {
-            if convert::struct_size(options.cast()) < size_of::<castio_receiver_options>() {
-                return Err(Errno::EINVAL);
-            }
-            chosen = *options;
-        }
+        let default = castio_receiver_options { struct_size: 0, slots: 0, slot_size: 0, flags: 0 };
+        let chosen = convert::options(options)?.unwrap_or(default);
         if chosen.flags & !(CASTIO_RECEIVER_COALESCE | CASTIO_RECEIVER_NO_DETAILS) != 0 {
             return Err(Errno::EINVAL);
         }

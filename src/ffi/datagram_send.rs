@@ -61,13 +61,8 @@ pub unsafe extern "C" fn castio_sender_open(
     // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
     guard(|| unsafe {
         let place = Place::new(out)?;
-        let (mut flags, mut bytes_per_second) = (0, 0);
-        if !options.is_null() {
-            if convert::struct_size(options.cast()) < size_of::<castio_sender_options>() {
-                return Err(Errno::EINVAL);
-            }
-            (flags, bytes_per_second) = ((*options).flags, (*options).bytes_per_second);
-        }
+        let chosen = convert::options(options)?;
+        let (flags, bytes_per_second) = chosen.map_or((0, 0), |chosen| (chosen.flags, chosen.bytes_per_second));
         if flags & !(CASTIO_SENDER_NO_SEGMENTATION | CASTIO_SENDER_ZEROCOPY) != 0 {
             return Err(Errno::EINVAL);
         }
@@ -134,13 +129,7 @@ pub unsafe extern "C" fn castio_send_datagrams(
     guard(|| unsafe {
         counted(done, |done| {
             let sender = sender.as_mut().ok_or(Errno::EFAULT)?;
-            let count = array(list, count)?;
-            let stride = if count == 0 { 0 } else { convert::struct_size(list.cast()) };
-            let is_array = stride >= size_of::<castio_datagram>() && stride % align_of::<castio_datagram>() == 0;
-            let fits = count.checked_mul(stride).is_some_and(|bytes| bytes <= isize::MAX as usize);
-            if count > 0 && !(is_array && fits) {
-                return Err(Errno::EINVAL);
-            }
+            let stride = convert::stride(list, count)?;
             sender.0.send(&Array { first: list, count, stride }, Deadline::from_timeout_ms(timeout_ms), done)
         })
     })

@@ -7,7 +7,6 @@ use libc::{pid_t, sockaddr_storage, socklen_t};
 use super::convert::{self, Place, descriptor};
 use super::guard::guard;
 use crate::diagnose::inspect::{self, Descriptor, Internet};
-use crate::error::Errno;
 use crate::sys::owner::Owner;
 use crate::sys::sockaddr::{self, SocketAddress};
 
@@ -139,10 +138,7 @@ pub struct castio_socket_info {
 pub unsafe extern "C" fn castio_inspect_socket(fd: c_int, info: *mut castio_socket_info) -> c_int {
     guard(|| {
         // SAFETY: the header asks for NULL or a struct of the size that it says.
-        let (place, size) = unsafe { (Place::new(info)?, convert::struct_size(info.cast())) };
-        if size < size_of::<castio_socket_info>() {
-            return Err(Errno::EINVAL);
-        }
+        let (place, size) = unsafe { Place::sized(info)? };
         place.put(facts(&Descriptor::look(descriptor(fd)?)?, size));
         Ok(())
     })

@@ -7,7 +7,6 @@ use libc::ssize_t;
 use super::convert::{self, Place, descriptor};
 use super::guard::guard;
 use crate::deadline::Deadline;
-use crate::error::Errno;
 use crate::peek::{self, State};
 
 /// What the next read would give now, without taking it and without waiting: recv() with MSG_PEEK,
@@ -127,10 +126,7 @@ pub struct castio_peek_info {
 pub unsafe extern "C" fn castio_peek_info(fd: c_int, info: *mut castio_peek_info) -> c_int {
     guard(|| {
         // SAFETY: the header asks for NULL or a struct of the size that it says.
-        let (place, size) = unsafe { (Place::new(info)?, convert::struct_size(info.cast())) };
-        if size < size_of::<castio_peek_info>() {
-            return Err(Errno::EINVAL);
-        }
+        let (place, size) = unsafe { Place::sized(info)? };
         let (state, available, error) = match peek::info(descriptor(fd)?)? {
             State::Nothing => (CASTIO_PEEK_NOTHING, 0, 0),
             State::Data(bytes) => (CASTIO_PEEK_DATA, bytes, 0),

@@ -134,15 +134,9 @@ unsafe fn open(
     options: *const castio_subscribe_options,
 ) -> Result<*mut castio_subscription> {
     let (relays, amt) = (std::ptr::null(), std::ptr::null());
-    let mut chosen = castio_subscribe_options { struct_size: 0, relays, amt, fallback_ms: 0 };
-    if !options.is_null() {
-        // SAFETY: promised by the caller.
-        if unsafe { convert::struct_size(options.cast()) } < size_of::<castio_subscribe_options>() {
-            return Err(Errno::EINVAL);
-        }
-        // SAFETY: it is as large as it says.
-        chosen = unsafe { *options };
-    }
+    let default = castio_subscribe_options { struct_size: 0, relays, amt, fallback_ms: 0 };
+    // SAFETY: promised by the caller.
+    let chosen = unsafe { convert::options(options)? }.unwrap_or(default);
     if port == 0 {
         return Err(Errno::EINVAL);
     }

@@ -10,7 +10,7 @@ use super::datagram_receive;
 use super::guard::guard;
 use super::subscribe::{castio_subscription, handle};
 use crate::deadline::Deadline;
-use crate::error::{Errno, Result};
+use crate::error::Result;
 use crate::sys::c_types::castio_datagram_view;
 use crate::sys::sockaddr;
 use crate::tunnel::subscribe::{Arrival, Subscription};
@@ -164,11 +164,7 @@ pub unsafe extern "C" fn castio_subscription_info(
 ) -> c_int {
     // SAFETY: the header asks for a handle, and a struct with its size.
     guard(|| unsafe {
-        let (subscription, place) = (handle(subscription)?, Place::new(info)?);
-        let struct_size = convert::struct_size(info.cast());
-        if struct_size < size_of::<castio_subscription_info>() {
-            return Err(Errno::EINVAL);
-        }
+        let (subscription, (place, struct_size)) = (handle(subscription)?, Place::sized(info)?);
         place.put(info_of(subscription, struct_size));
         Ok(())
     })

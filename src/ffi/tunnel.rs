@@ -135,15 +135,9 @@ fn kind_of(kind: c_int) -> Result<Kind> {
 /// # Safety
 /// NULL, or a struct of the size that it says.
 unsafe fn options_of(options: *const castio_tunnel_options) -> Result<(Options, usize)> {
-    let mut chosen = castio_tunnel_options { struct_size: 0, flags: 0, key: 0, ttl: 0, mtu: 0, slots: 0 };
-    if !options.is_null() {
-        // SAFETY: promised by the caller.
-        if unsafe { convert::struct_size(options.cast()) } < size_of::<castio_tunnel_options>() {
-            return Err(Errno::EINVAL);
-        }
-        // SAFETY: likewise.
-        chosen = unsafe { *options };
-    }
+    let default = castio_tunnel_options { struct_size: 0, flags: 0, key: 0, ttl: 0, mtu: 0, slots: 0 };
+    // SAFETY: promised by the caller.
+    let chosen = unsafe { convert::options(options)? }.unwrap_or(default);
     let has = |flag| chosen.flags & flag != 0;
     if has(!FLAGS) {
         return Err(Errno::EINVAL);

@@ -2,10 +2,9 @@
 
 use std::ffi::c_int;
 
-use super::convert::{self, Place};
+use super::convert::Place;
 use super::guard::guard;
 use super::tunnel::{castio_tunnel, handle};
-use crate::error::Errno;
 use crate::tunnel::fixed::{Sizes, Tunnel};
 
 /// What fits into a tunnel and what went through it: see castio_tunnel_info().
@@ -84,11 +83,7 @@ pub struct castio_tunnel_info {
 pub unsafe extern "C" fn castio_tunnel_info(tunnel: *mut castio_tunnel, info: *mut castio_tunnel_info) -> c_int {
     // SAFETY: the header asks for a handle, and a struct of the size that it says.
     guard(|| unsafe {
-        let (tunnel, place) = (handle(tunnel)?, Place::new(info)?);
-        let struct_size = convert::struct_size(info.cast());
-        if struct_size < size_of::<castio_tunnel_info>() {
-            return Err(Errno::EINVAL);
-        }
+        let (tunnel, (place, struct_size)) = (handle(tunnel)?, Place::sized(info)?);
         let sizes = tunnel.sizes()?;
         place.put(filled(tunnel, sizes, struct_size));
         Ok(())

@@ -70,13 +70,8 @@ pub unsafe extern "C" fn castio_membership_open(
     // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
     guard(|| unsafe {
         let place = Place::new(out)?;
-        let mut chosen = castio_membership_options { struct_size: 0, reannounce_s: 0, events: 0 };
-        if !options.is_null() {
-            if convert::struct_size(options.cast()) < size_of::<castio_membership_options>() {
-                return Err(Errno::EINVAL);
-            }
-            chosen = *options;
-        }
+        let default = castio_membership_options { struct_size: 0, reannounce_s: 0, events: 0 };
+        let chosen = convert::options(options)?.unwrap_or(default);
         let every = (chosen.reannounce_s > 0).then(|| Duration::from_secs(chosen.reannounce_s.into()));
         let manager = Manager::open(descriptor(fd)?, every, chosen.events)?;
         place.put(Box::into_raw(Box::new(castio_membership(manager))));
