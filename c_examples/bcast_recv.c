@@ -39,26 +39,6 @@ static int open_socket(struct in_addr address, uint16_t port)
     return fd;
 }
 
-static int receive(int fd, int most, int timeout_ms)
-{
-    for (int i = 0; most == 0 || i < most; i++) {
-        char text[65536];
-        struct sockaddr_storage from;
-        socklen_t len = sizeof from;
-        int ready = wait_readable(fd, timeout_ms);
-        if (ready == 0 && stopped)
-            break;
-        if (ready == 0)
-            return complain("receiving", "a broadcast", ETIMEDOUT);
-        ssize_t count = recvfrom(fd, text, sizeof text, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
-        if (count < 0)
-            return complain("receiving", "a broadcast", errno);
-        printf("%s: %.*s\n", address_text(&from, len), (int)count, text);
-        fflush(stdout);
-    }
-    return EXIT_SUCCESS;
-}
-
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -100,7 +80,7 @@ int main(int argc, char **argv)
         return complain("listening on port", argv[optind], fd);
     catch_stop();
     print_listening(fd);
-    int status = receive(fd, count, timeout);
+    int status = print_datagrams(fd, count, timeout, "receiving", "a broadcast");
     close(fd);
     return status;
 }

@@ -1,5 +1,6 @@
-/* What the examples share: one-line errors, numbers and addresses from the command line, TCP
- * sockets, and a clean stop on Ctrl-C. Define PROGRAM, the program's name, before including it. */
+/* What the examples share: one-line errors, numbers and addresses from the command line, TCP sockets,
+ * printing datagrams, and a clean stop on Ctrl-C. Define PROGRAM, the program's name, before including
+ * it. */
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
 
@@ -139,6 +140,19 @@ static inline void print_listening(int fd)
     fflush(stdout);
 }
 
+/* A TCP socket that listens, of a program that stops cleanly. Less than 0 when it has complained. */
+static inline int listen_on(const char *address, const char *port)
+{
+    int listener = tcp_socket(address, port, 1);
+    if (listener < 0) {
+        complain("listening on", address, errno);
+        return -1;
+    }
+    catch_stop();
+    print_listening(listener);
+    return listener;
+}
+
 /* The next client, or less than 0: errno is EINTR when it is time to stop. */
 static inline int accept_client(int listener)
 {
@@ -148,6 +162,28 @@ static inline int accept_client(int listener)
     if (ready == 0)
         errno = EINTR;
     return -1;
+}
+
+/* Prints datagrams and where they come from, so many (0: any number), until it is time to stop. Returns
+ * the exit status; "receiving from 239.1.2.3" is what an error is told of. */
+static inline int print_datagrams(int fd, int most, int timeout_ms, const char *doing, const char *what)
+{
+    for (int i = 0; most == 0 || i < most; i++) {
+        char text[65536];
+        struct sockaddr_storage from;
+        socklen_t len = sizeof from;
+        int ready = wait_readable(fd, timeout_ms);
+        if (ready == 0 && stopped)
+            break;
+        if (ready == 0)
+            return complain(doing, what, ETIMEDOUT);
+        ssize_t count = recvfrom(fd, text, sizeof text, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
+        if (count < 0)
+            return complain(doing, what, errno);
+        printf("%s: %.*s\n", address_text(&from, len), (int)count, text);
+        fflush(stdout);
+    }
+    return EXIT_SUCCESS;
 }
 
 #endif

@@ -99,11 +99,9 @@ int main(int argc, char **argv)
     }
     char **texts = optind < argc ? argv + optind : hello;
     int count = optind < argc ? argc - optind : 1;
-    int listener = tcp_socket(address, port, 1);
+    int listener = listen_on(address, port);
     if (listener < 0)
-        return complain("listening on", address, errno);
-    catch_stop();
-    print_listening(listener);
+        return EXIT_FAILURE;
     do {
         int client = accept_client(listener);
         if (client < 0) {

@@ -73,26 +73,6 @@ static int open_several(const struct settings *settings)
     return result < 0 ? result : fd;
 }
 
-static int receive(int fd, const struct settings *settings)
-{
-    for (int i = 0; settings->count == 0 || i < settings->count; i++) {
-        char text[65536];
-        struct sockaddr_storage from;
-        socklen_t len = sizeof from;
-        int ready = wait_readable(fd, settings->timeout_ms);
-        if (ready == 0 && stopped)
-            break;
-        if (ready == 0)
-            return complain("receiving from", settings->groups[0], ETIMEDOUT);
-        ssize_t count = recvfrom(fd, text, sizeof text, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
-        if (count < 0)
-            return complain("receiving from", settings->groups[0], errno);
-        printf("%s: %.*s\n", address_text(&from, len), (int)count, text);
-        fflush(stdout);
-    }
-    return EXIT_SUCCESS;
-}
-
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -129,7 +109,7 @@ int main(int argc, char **argv)
         return complain("joining", settings.groups[0], fd);
     catch_stop();
     print_listening(fd);
-    int status = receive(fd, &settings);
+    int status = print_datagrams(fd, settings.count, settings.timeout_ms, "receiving from", settings.groups[0]);
     close(fd);
     return status;
 }

@@ -1,5 +1,5 @@
-/* What mcast_doctor and mcast_watch share: "GROUP:PORT", addresses as text, JSON, colours. Include
- * example.h before it. */
+/* What the multicast tools share: "GROUP:PORT", addresses as text, JSON, colours, tables drawn in place.
+ * Include example.h before it. */
 #ifndef MCAST_TEXT_H
 #define MCAST_TEXT_H
 
@@ -115,6 +115,33 @@ static inline int has_colours(FILE *stream)
 {
     const char *unwanted = getenv("NO_COLOR");
     return is_screen(stream) && !(unwanted && unwanted[0]);
+}
+
+/* Drawing in place, over as many lines as were drawn before. Between two drawings the terminal is as it was
+ * found, so nothing has to be put back, whatever ends the program. Nothing is wrapped: a narrow terminal
+ * cuts the lines. */
+static inline void begin_drawing(int drawn)
+{
+    printf("\033[?25l\033[?7l");
+    if (drawn > 0)
+        printf("\033[%dA\r", drawn);
+}
+
+static inline void end_drawing(void)
+{
+    printf("\033[J\033[?7h\033[?25h");
+    fflush(stdout);
+}
+
+/* "960", "12.3 k", "1.2 G" */
+static inline const char *short_number(double value, char text[16])
+{
+    static const char *const units[] = { "", " k", " M", " G", " T" };
+    size_t unit = 0;
+    for (; value >= 999.5 && unit < 4; unit++)
+        value /= 1000;
+    snprintf(text, 16, unit == 0 || value >= 99.95 ? "%.0f%s" : "%.1f%s", value, units[unit]);
+    return text;
 }
 
 #define RED "\033[1;31m"

@@ -113,11 +113,9 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return usage_error(argv[optind], "takes no such argument");
-    int listener = tcp_socket(address, port, 1);
+    int listener = listen_on(address, port);
     if (listener < 0)
-        return complain("listening on", address, errno);
-    catch_stop();
-    print_listening(listener);
+        return EXIT_FAILURE;
     do {
         int client = accept_client(listener);
         if (client < 0) {

@@ -1,21 +1,9 @@
-/* The table, drawn in place. Between two drawings the terminal is as it was found, so nothing has to be put
- * back, whatever ends the program. */
+/* The table, drawn in place. */
 #include "relay.h"
 
 #include <sys/ioctl.h>
 
 static const char *const line_end = "\033[K\n";
-
-/* "960", "12.3 k", "1.2 G" */
-static const char *short_number(double value, char text[16])
-{
-    static const char *const units[] = { "", " k", " M", " G", " T" };
-    size_t unit = 0;
-    for (; value >= 999.5 && unit < 4; unit++)
-        value /= 1000;
-    snprintf(text, 16, unit == 0 || value >= 99.95 ? "%.0f%s" : "%.1f%s", value, units[unit]);
-    return text;
-}
 
 static void print_rates(const char *name, uint64_t packets, uint64_t bytes, uint64_t total, double seconds)
 {
@@ -57,7 +45,7 @@ static int print_body(struct server *server, int most)
     return 6 + print_groups(state_json(server), most);
 }
 
-/* Without wrapping, so that a narrow terminal cuts the lines; the height leaves out what doesn't fit. */
+/* The height leaves out what doesn't fit. */
 void redraw_table(struct server *server)
 {
     static int drawn;
@@ -65,10 +53,7 @@ void redraw_table(struct server *server)
     int most = 16;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
         most = size.ws_row > 8 ? size.ws_row - 8 : 1;
-    printf("\033[?25l\033[?7l");
-    if (drawn > 0)
-        printf("\033[%dA\r", drawn);
+    begin_drawing(drawn);
     drawn = print_body(server, most);
-    printf("\033[J\033[?7h\033[?25h");
-    fflush(stdout);
+    end_drawing();
 }

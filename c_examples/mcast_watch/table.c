@@ -1,5 +1,4 @@
-/* The table, drawn in place. Between two drawings the terminal is as it was found, so nothing has to be put
- * back, whatever ends the program. */
+/* The table, drawn in place. */
 #include "watch.h"
 
 #include <sys/ioctl.h>
@@ -37,17 +36,6 @@ static void state_text(const struct group *group, char text[STATE_LEN])
     }
     if (len >= STATE_LEN)
         memcpy(text + STATE_LEN - 4, "...", 4);
-}
-
-/* "960", "12.3 k", "1.20 G" */
-static const char *short_number(double value, char text[16])
-{
-    static const char *const units[] = { "", " k", " M", " G", " T" };
-    size_t unit = 0;
-    for (; value >= 999.5 && unit < 4; unit++)
-        value /= 1000;
-    snprintf(text, 16, unit == 0 || value >= 99.95 ? "%.0f%s" : "%.1f%s", value, units[unit]);
-    return text;
 }
 
 static void sources_text(const struct group *group, char text[HOST_LEN])
@@ -133,7 +121,7 @@ void print_table(const struct watch *watch)
     print_groups(watch, watch->group_count);
 }
 
-/* Without wrapping, so that a narrow terminal cuts the lines; the height leaves out what doesn't fit. */
+/* The height leaves out what doesn't fit. */
 void redraw_table(const struct watch *watch)
 {
     static int drawn;
@@ -143,12 +131,9 @@ void redraw_table(const struct watch *watch)
         most = size.ws_row > others ? size.ws_row - others : 1;
     colours = has_colours(stdout);
     line_end = "\033[K\n";
-    printf("\033[?25l\033[?7l");
-    if (drawn > 0)
-        printf("\033[%dA\r", drawn);
+    begin_drawing(drawn);
     drawn = print_groups(watch, most);
     drawn += print_notes(watch);
-    printf("\033[J\033[?7h\033[?25h");
-    fflush(stdout);
+    end_drawing();
     line_end = "\n";
 }
