@@ -12,11 +12,11 @@ use castio::ffi::subscribe::castio_subscribe_options;
 use libc::EINVAL;
 
 use crate::arguments::Choice;
-use crate::datagrams::Image;
+use crate::image::{Image, choice, options};
 use crate::memory::Guarded;
 use crate::support::amt::packet;
 use crate::support::descriptors::check;
-use crate::values::{LARGE, good_text, memory};
+use crate::values::good_text;
 
 /// Where the sender is, on the sweep's own host.
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
@@ -30,25 +30,11 @@ fn text_at(text: Option<&str>) -> usize {
     text.map_or(0, |text| Guarded::read_only(&[text.as_bytes(), b"\0"].concat()).address())
 }
 
-/// Options of any kind: sizes that are too small and too large, and then what the kind has.
-fn options(good: &Image) -> Vec<Choice> {
-    let choice = |label: &str, image: Image| memory(label, &image.0, true, &[]);
-    let size = good.0.len();
-    let mut all = vec![choice("the default", good.clone()), Choice::new("NULL", &[0])];
-    for small in [0, 1, size - 1] {
-        all.push(choice(&format!("of a small size {small}"), good.clone().word(0, small)).mistake(EINVAL));
-    }
-    all.extend([size + 8, LARGE].map(|later| choice("of a later version", good.clone().grown(later))));
-    all.push(choice("of a huge size", good.clone().word(0, usize::MAX)));
-    all
-}
-
 pub fn amt_options() -> Vec<Choice> {
     let good = Image::of::<castio_amt_options>();
-    let choice = |label: &str, image: Image| memory(label, &image.0, true, &[]);
     let (local, slots) = (offset_of!(castio_amt_options, local), offset_of!(castio_amt_options, slots));
     let flags = offset_of!(castio_amt_options, flags);
-    let mut all = options(&good);
+    let mut all = options("the default", &good);
     all.push(choice("from here", good.clone().word(local, text_at(Some("10.1.0.1")))));
     all.push(choice("from nowhere", good.clone().word(local, text_at(Some("here")))).mistake(EINVAL));
     all.push(choice("one slot", good.clone().word(slots, 1)));
@@ -62,9 +48,8 @@ pub fn amt_options() -> Vec<Choice> {
 
 pub fn subscribe_options() -> Vec<Choice> {
     let good = Image::of::<castio_subscribe_options>();
-    let choice = |label: &str, image: Image| memory(label, &image.0, true, &[]);
     let (relays, amt) = (offset_of!(castio_subscribe_options, relays), offset_of!(castio_subscribe_options, amt));
-    let mut all = options(&good);
+    let mut all = options("the default", &good);
     all.push(choice("a relay", good.clone().word(relays, text_at(Some("10.1.0.2")))));
     all.push(choice("no relay", good.clone().word(relays, text_at(Some("")))).mistake(EINVAL));
     let inner = Guarded::read_only(&Image::of::<castio_amt_options>().word(0, 1).0).address();

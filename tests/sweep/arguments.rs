@@ -136,6 +136,22 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         }
         ("const struct sockaddr_storage *", Some(("size_t", "count"))) => values::address_lists(called),
         ("struct sockaddr_storage *", Some(("size_t", "capacity"))) => values::room(128, None),
+        ("int *", Some(("size_t", "capacity"))) => values::room(4, None),
+        ("const struct iovec *", Some(("size_t", "count"))) => tunnels::packets(),
+        ("struct iovec *", Some(("size_t", "capacity"))) => values::room(size_of::<libc::iovec>(), None),
+        (ctype, _) if ctype.ends_with("**") && Handle::of(ctype).is_some() => places(size_of::<usize>(), false),
+        (ctype, _) if Handle::of(ctype).is_some() => handles(called),
+        ("size_t *", _) => places(size_of::<usize>(), true),
+        ("uint64_t *", _) => places(size_of::<u64>(), name == "done"),
+        ("int *" | "unsigned int *" | "pid_t *" | "struct in_addr *", _) => places(4, false),
+        ("FILE * *" | "FILE **", _) => places(size_of::<usize>(), false),
+        _ => return structs(first.ctype.as_str(), with),
+    })
+}
+
+/// What the library's own structs are given: one, or an array of them.
+fn structs(ctype: &str, with: Option<(&str, &str)>) -> Option<Vec<Choice>> {
+    Some(match (ctype, with) {
         ("struct castio_interface *", Some(("size_t", "capacity"))) => {
             values::room(size_of::<castio::ffi::interface::castio_interface>(), Some(size_of::<usize>()))
         }
@@ -152,10 +168,7 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("struct castio_membership_state *", Some(("size_t", "capacity"))) => {
             values::room(size_of::<castio_membership_state>(), Some(size_of::<usize>()))
         }
-        ("int *", Some(("size_t", "capacity"))) => values::room(4, None),
         ("const struct castio_membership_options *", _) => memberships::options(),
-        ("const struct iovec *", Some(("size_t", "count"))) => tunnels::packets(),
-        ("struct iovec *", Some(("size_t", "capacity"))) => values::room(size_of::<libc::iovec>(), None),
         ("const struct castio_tunnel_options *", _) => tunnels::tunnel_options(),
         ("const struct castio_bridge_options *", _) => tunnels::bridge_options(),
         ("struct castio_tunnel_info *", _) => {
@@ -172,16 +185,10 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("const struct castio_subscribe_options *", _) => amt::subscribe_options(),
         ("struct castio_amt_info *", _) => values::growing_struct(size_of::<castio_amt_info>()),
         ("struct castio_subscription_info *", _) => values::growing_struct(size_of::<castio_subscription_info>()),
-        (ctype, _) if ctype.ends_with("**") && Handle::of(ctype).is_some() => places(size_of::<usize>(), false),
-        (ctype, _) if Handle::of(ctype).is_some() => handles(called),
         ("const struct castio_datagram *", Some(("size_t", "count"))) => datagrams::datagrams(),
         ("struct castio_datagram_view *", Some(("size_t", "capacity"))) => datagrams::views(),
         ("const struct castio_sender_options *", _) => datagrams::sender_options(),
         ("const struct castio_receiver_options *", _) => datagrams::receiver_options(),
-        ("size_t *", _) => places(size_of::<usize>(), true),
-        ("uint64_t *", _) => places(size_of::<u64>(), name == "done"),
-        ("int *" | "unsigned int *" | "pid_t *" | "struct in_addr *", _) => places(4, false),
-        ("FILE * *" | "FILE **", _) => places(size_of::<usize>(), false),
         _ => return None,
     })
 }

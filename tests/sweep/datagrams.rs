@@ -10,45 +10,12 @@ use castio::sys::c_types::{castio_datagram, castio_datagram_view};
 use libc::{EAFNOSUPPORT, EFAULT, EINVAL, EMSGSIZE, ENOMEM};
 
 use crate::arguments::{Choice, foreign_sockaddrs, sockaddr};
+use crate::image::{self, Image, choice};
 use crate::memory::Guarded;
 use crate::values::{IMPOSSIBLE, LARGE, memory, null, room, storage, vector};
 
 /// Where datagrams go: the sweep's own host.
 const HERE: &str = "127.0.0.1";
-
-/// A struct as bytes: its size, and some members at their offsets; all else is zero.
-#[derive(Clone)]
-pub struct Image(pub Vec<u8>);
-
-impl Image {
-    pub fn of<T>() -> Image {
-        Image(vec![0; size_of::<T>()]).word(0, size_of::<T>())
-    }
-
-    fn put(mut self, offset: usize, bytes: &[u8]) -> Image {
-        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self
-    }
-
-    pub fn word(self, offset: usize, value: usize) -> Image {
-        self.put(offset, &value.to_ne_bytes())
-    }
-
-    /// An int, an unsigned int or a socklen_t.
-    pub fn int(self, offset: usize, value: i32) -> Image {
-        self.put(offset, &value.to_ne_bytes())
-    }
-
-    fn ints<const N: usize>(self, members: [(usize, i32); N]) -> Image {
-        members.into_iter().fold(self, |image, (offset, value)| image.int(offset, value))
-    }
-
-    /// As it stands in an array of a later version.
-    pub fn grown(mut self, size: usize) -> Image {
-        self.0.resize(size, 0xFF);
-        self.word(0, size)
-    }
-}
 
 /// Memory that elements of an array point to. It is never freed.
 fn pointed_to(bytes: &[u8]) -> usize {
@@ -230,23 +197,15 @@ pub fn buffers_and_views() -> Vec<Choice> {
     all
 }
 
-/// NULL is the default.
+/// With each of the flags that there are, and with others.
 fn options(image: &Image, flags: usize, known: i32) -> Vec<Choice> {
-    let choice = |label: &str, image: Image| memory(label, &image.0, true, &[]);
-    let size = image.0.len();
-    let mut all = vec![choice("the default", image.clone()), Choice::new("NULL", &[0])];
+    let mut all = image::options("the default", image);
     for each in 1..=known {
         all.push(choice(&format!("flags {each}"), image.clone().int(flags, each)));
     }
     for unknown in [known + 1, 1 << 31, -1] {
         all.push(choice(&format!("flags {unknown:#x}"), image.clone().int(flags, unknown)).mistake(EINVAL));
     }
-    for small in [0, 1, size - 1] {
-        all.push(choice(&format!("of a small size {small}"), image.clone().word(0, small)).mistake(EINVAL));
-    }
-    all.extend([size + 8, LARGE].map(|later| choice("of a later version", image.clone().grown(later))));
-    // It is a promise of what can be read, not a wish.
-    all.push(choice("of a huge size", image.clone().word(0, usize::MAX)));
     all
 }
 

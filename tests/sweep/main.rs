@@ -6,6 +6,7 @@ mod amt;
 mod arguments;
 mod datagrams;
 mod handles;
+mod image;
 mod memberships;
 mod memory;
 mod relays;

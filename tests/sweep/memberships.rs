@@ -5,24 +5,17 @@ use std::mem::offset_of;
 use std::ptr;
 
 use castio::ffi::multicast::manager::castio_membership_options;
-use libc::{EINVAL, sockaddr, socklen_t};
+use libc::{sockaddr, socklen_t};
 
 use crate::arguments::{self, Choice};
-use crate::datagrams::Image;
+use crate::image::{self, Image, choice};
 use crate::support::descriptors::check;
-use crate::values::{self, LARGE, good_text, memory};
+use crate::values::{self, good_text};
 
 /// NULL is the default.
 pub fn options() -> Vec<Choice> {
     let good = Image::of::<castio_membership_options>();
-    let choice = |label: &str, image: Image| memory(label, &image.0, true, &[]);
-    let size = good.0.len();
-    let mut all = vec![choice("the default", good.clone()), Choice::new("NULL", &[0])];
-    for small in [0, 1, size - 1] {
-        all.push(choice(&format!("of a small size {small}"), good.clone().word(0, small)).mistake(EINVAL));
-    }
-    all.extend([size + 8, LARGE].map(|later| choice("of a later version", good.clone().grown(later))));
-    all.push(choice("of a huge size", good.clone().word(0, usize::MAX)));
+    let mut all = image::options("the default", &good);
     let (reannounce, events) =
         (offset_of!(castio_membership_options, reannounce_s), offset_of!(castio_membership_options, events));
     all.extend([1, -1].map(|every| choice(&format!("every {every} s"), good.clone().int(reannounce, every))));

@@ -10,9 +10,8 @@ use castio::ffi::amt_relay::castio_amt_relay_options;
 use libc::{EFAULT, EINVAL};
 
 use crate::arguments::Choice;
-use crate::datagrams::Image;
+use crate::image::{self, Image, choice};
 use crate::support::descriptors::check;
-use crate::values::{LARGE, memory};
 
 /// What lasts as long as the process, where a leak checker still sees it.
 static KEPT: Mutex<Vec<Box<dyn Any + Send>>> = Mutex::new(Vec::new());
@@ -41,14 +40,7 @@ fn good() -> Image {
 /// NULL is the default.
 pub fn options() -> Vec<Choice> {
     use castio_amt_relay_options as Options;
-    let choice = |label: &str, image: Image| memory(label, &image.0, true, &[]);
-    let size = good().0.len();
-    let mut all = vec![choice("one port", good()), Choice::new("NULL", &[0])];
-    for small in [0, 1, size - 1] {
-        all.push(choice(&format!("of a small size {small}"), good().word(0, small)).mistake(EINVAL));
-    }
-    all.extend([size + 8, LARGE].map(|later| choice("of a later version", good().grown(later))));
-    all.push(choice("of a huge size", good().word(0, usize::MAX)));
+    let mut all = image::options("one port", &good());
     for (name, offset, values) in [
         ("flags", offset_of!(Options, flags), [2, -1]),
         ("port", offset_of!(Options, port), [65_536, -1]),

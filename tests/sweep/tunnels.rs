@@ -13,33 +13,16 @@ use castio::tunnel::ip::v4;
 use libc::{EBADMSG, EFAULT, EINVAL, ENODEV};
 
 use crate::arguments::Choice;
-use crate::datagrams::Image;
+use crate::image::{self, Image, choice};
 use crate::memory::Guarded;
 use crate::support::descriptors::check;
 use crate::values::{IMPOSSIBLE, LARGE, memory, null, vector};
-
-fn choice(label: &str, image: Image) -> Choice {
-    memory(label, &image.0, true, &[])
-}
-
-/// Sizes that a struct says it has.
-fn sizes(good: &Image) -> Vec<Choice> {
-    let size = good.0.len();
-    let mut all = vec![choice("good ones", good.clone())];
-    for small in [0, 1, size - 1] {
-        all.push(choice(&format!("of a small size {small}"), good.clone().word(0, small)).mistake(EINVAL));
-    }
-    all.extend([size + 8, LARGE].map(|later| choice("of a later version", good.clone().grown(later))));
-    all.push(choice("of a huge size", good.clone().word(0, usize::MAX)));
-    all
-}
 
 /// For a kind without GRE. NULL is the default.
 pub fn tunnel_options() -> Vec<Choice> {
     use castio_tunnel_options as Options;
     let good = Image::of::<Options>();
-    let mut all = sizes(&good);
-    all.push(Choice::new("NULL", &[0]));
+    let mut all = image::options("good ones", &good);
     for (name, offset, values) in [
         ("flags", offset_of!(Options, flags), [1, -1]),
         ("flags", offset_of!(Options, flags), [2, 4]),
@@ -64,7 +47,7 @@ fn bridge() -> Image {
 pub fn bridge_options() -> Vec<Choice> {
     use castio_bridge_options as Options;
     let good = bridge();
-    let mut all = sizes(&good);
+    let mut all = image::sizes("good ones", &good);
     all.push(Choice::new("NULL", &[0]).mistake(EFAULT));
     for (name, offset, values) in [
         ("flags", offset_of!(Options, flags), [4, -1]),
