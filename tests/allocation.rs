@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -16,38 +14,17 @@ use castio::ffi::peek::*;
 use castio::ffi::urgent::*;
 use castio::ffi::vectored::*;
 use libc::iovec;
+use support::allocations::{Counting, allocations};
 use support::descriptors::*;
 
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting for each thread by itself.
-struct Counting;
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static COUNTING: Counting = Counting;
 
 /// What a call gives, and that it allocated nothing.
 #[track_caller]
 fn without_allocating<T>(call: impl FnOnce() -> T) -> T {
-    let before = ALLOCATIONS.get();
-    let result = call();
-    assert_eq!(ALLOCATIONS.get() - before, 0, "heap allocations");
+    let (result, count) = allocations(call);
+    assert_eq!(count, 0, "heap allocations");
     result
 }
 
@@ -57,9 +34,7 @@ fn parts(bytes: &mut [u8], count: usize) -> Vec<iovec> {
 
 #[test]
 fn the_counter_counts() {
-    let before = ALLOCATIONS.get();
-    drop(std::hint::black_box(Box::new(4711)));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(4711)))).1, 1);
 }
 
 #[test]

@@ -2,45 +2,17 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::UdpSocket;
 use std::ptr;
 use std::time::Duration;
 
 use castio::ffi::amt::*;
 use castio::ffi::amt_receive::*;
+use support::allocations::{Counting, allocations};
 use support::amt::{OPTIONS, packet};
 use support::datagrams::{empty_view, payload_of};
 use support::face::{call, text};
 use support::hosts;
-
-/// Counts what each thread asks for.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: passed on.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -67,10 +39,10 @@ fn receiving_allocates_nothing() {
         }
         let mut count = 0;
         hosts::until("all 40", || {
-            let before = ALLOCATIONS.get();
             // SAFETY: a handle and an array.
-            let got = unsafe { castio_amt_receive(handle, views.as_mut_ptr(), views.len(), 1000) };
-            assert_eq!(ALLOCATIONS.get() - before, 0, "in round {round}");
+            let call = || unsafe { castio_amt_receive(handle, views.as_mut_ptr(), views.len(), 1000) };
+            let (got, allocated) = allocations(call);
+            assert_eq!(allocated, 0, "in round {round}");
             for view in &views[..usize::try_from(got).unwrap_or(0)] {
                 assert_eq!(payload_of(view).len(), 30 * count);
                 count += 1;

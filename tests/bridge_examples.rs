@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::examples::{both_ways, example, refuses};
+use support::examples::{both_ways, example, refuses, refuses_arguments};
 use support::far::{FAR, Far, GROUPS, NEAR, SOURCES, ended, last, listener, say, sender, start_on, stop, until};
 use support::hosts::{self, Host};
 use support::link::{Kind, Watch};
@@ -165,12 +165,7 @@ fn by_datagrams_no_privilege_is_needed() {
 #[test]
 fn what_cannot_be_tunnelled() {
     both_ways("mcast_tunnel", |program| {
-        let refused = |arguments: &[&str], words: &[&str]| {
-            let done = program.run(arguments);
-            refuses(&done, words);
-            assert_eq!(done.status.code(), Some(2), "{done:?}");
-            assert!(done.output.is_empty(), "{done:?}");
-        };
+        let refused = |arguments: &[&str], words: &[&str]| refuses_arguments(program, arguments, words);
         let udp = ["-k", "udp", "-r", "127.0.0.1:9", "-l", "127.0.0.1:0", "-i", "lo"];
         let with = |more: &[&'static str]| [&udp[..], more].concat();
         refused(&[], &["-k KIND", "-r REMOTE", "-i INTERFACE"]);

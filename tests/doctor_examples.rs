@@ -5,7 +5,7 @@ mod support;
 use std::net::UdpSocket;
 
 use serde_json::Value;
-use support::examples::{both_ways, example, refuses, start};
+use support::examples::{both_ways, example, refuses_arguments, start};
 use support::hosts::{self, Host};
 use support::programs::{Finished, Linkage, Program, Running};
 use support::terminal::{self, Terminal};
@@ -197,12 +197,7 @@ fn the_report_on_a_terminal() {
 #[test]
 fn what_cannot_be_diagnosed() {
     both_ways("mcast_doctor", |program| {
-        let refused = |arguments: &[&str], words: &[&str]| {
-            let done = program.run(arguments);
-            refuses(&done, words);
-            assert_eq!(done.status.code(), Some(2), "{done:?}");
-            assert!(done.output.is_empty(), "{done:?}");
-        };
+        let refused = |arguments: &[&str], words: &[&str]| refuses_arguments(program, arguments, words);
         refused(&[], &["GROUP:PORT"]);
         refused(&["239.1.2.3:5000", "239.1.2.4:5000"], &["GROUP:PORT"]);
         for wrong in ["239.1.2.3", "239.1.2.3:65536", "ff15::7:5000", "[ff15::7]", "[ff15::7:5000"] {

@@ -5,7 +5,7 @@ mod support;
 use std::net::UdpSocket;
 
 use serde_json::Value;
-use support::examples::{both_ways, example, refuses, start};
+use support::examples::{both_ways, example, refuses_arguments, start};
 use support::hosts::{self, Host};
 use support::programs::{self, Linkage, Program, Running};
 use support::terminal::{self, Terminal};
@@ -256,12 +256,7 @@ fn a_thousand_groups() {
 #[test]
 fn what_cannot_be_watched() {
     both_ways("mcast_watch", |program| {
-        let refused = |arguments: &[&str], words: &[&str]| {
-            let done = program.run(arguments);
-            refuses(&done, words);
-            assert_eq!(done.status.code(), Some(2), "{done:?}");
-            assert!(done.output.is_empty(), "{done:?}");
-        };
+        let refused = |arguments: &[&str], words: &[&str]| refuses_arguments(program, arguments, words);
         refused(&[], &["GROUP:PORT"]);
         for wrong in ["239.1.2.3", "239.1.2.3:", "239.1.2.3:0", "239.1.2.3:65536", "ff15::7:5000", "[ff15::7]", "[]:5"]
         {

@@ -1,27 +1,21 @@
 //! Tunnel formats over all that can be said, and over what nobody should have said: what is built
 //! comes back as it was, and no bytes are too strange to be refused.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod support;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use castio::tunnel::gre;
 use castio::tunnel::ip::checksum::Checksum;
-use castio::tunnel::ip::udp::{self, Datagram, ZeroChecksum};
-use castio::tunnel::ip::{self, Packet, fragment, protocol, v4, v6};
+use castio::tunnel::ip::udp::{Datagram, ZeroChecksum};
+use castio::tunnel::ip::{self, Packet, fragment};
 use castio::tunnel::listener::{self, Kind, Query, Record, Report, Version, igmp, mld};
 use castio::tunnel::malformed::Malformed;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-
-const KINDS: [Kind; 6] = [
-    Kind::ModeIsInclude,
-    Kind::ModeIsExclude,
-    Kind::ChangeToInclude,
-    Kind::ChangeToExclude,
-    Kind::AllowNewSources,
-    Kind::BlockOldSources,
-];
+use support::packets::Header;
 
 type Said = Vec<(Kind, IpAddr, Vec<IpAddr>)>;
 
@@ -47,7 +41,7 @@ fn host(is_v6: bool) -> IpAddr {
 }
 
 fn said(is_v6: bool) -> impl Strategy<Value = Said> {
-    vec((prop::sample::select(&KINDS[..]), group(is_v6), vec(address(is_v6), 0..40)), 0..20)
+    vec((prop::sample::select(&Kind::ALL[..]), group(is_v6), vec(address(is_v6), 0..40)), 0..20)
 }
 
 fn report(host: IpAddr, said: &[(Kind, IpAddr, Vec<IpAddr>)], mtu: usize) -> Vec<Vec<u8>> {
@@ -67,40 +61,16 @@ fn heard(packet: &[u8]) -> Said {
 
 /// A UDP datagram in a packet of either family.
 fn datagram(is_v6: bool, payload: &[u8], dont_fragment: bool, router_alert: bool) -> Vec<u8> {
-    let source: SocketAddr = if is_v6 { "[2001:db8::1]:5000" } else { "192.0.2.1:5000" }.parse().unwrap();
-    let group: SocketAddr = if is_v6 { "[ff3e::1234]:6000" } else { "232.1.2.3:6000" }.parse().unwrap();
-    let udp = udp::header(source, group, &[payload]).unwrap();
-    let payload_len = udp.len() + payload.len();
-    match (source.ip(), group.ip()) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let header = v4::Header {
-                source,
-                destination,
-                protocol: protocol::UDP,
-                ttl: 64,
-                traffic_class: 0xb8,
-                identification: 77,
-                dont_fragment,
-                router_alert,
-                payload_len,
-            };
-            [&header.build().unwrap(), &*udp, payload].concat()
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let header = v6::Header {
-                source,
-                destination,
-                protocol: protocol::UDP,
-                hop_limit: 64,
-                traffic_class: 0xb8,
-                flow_label: 0x12345,
-                router_alert,
-                payload_len,
-            };
-            [&header.build().unwrap(), &*udp, payload].concat()
-        }
-        _ => unreachable!(),
-    }
+    let [source, group] = if is_v6 { ["2001:db8::1", "ff3e::1234"] } else { ["192.0.2.1", "232.1.2.3"] };
+    let header = Header {
+        traffic_class: 0xb8,
+        identification: 77,
+        flow_label: 0x12345,
+        dont_fragment,
+        router_alert,
+        ..Header::new(source.parse().unwrap(), group.parse().unwrap())
+    };
+    header.datagram([5000, 6000], payload)
 }
 
 fn query(version: Version, group: Option<IpAddr>, sources: &[IpAddr]) -> Query<'_> {

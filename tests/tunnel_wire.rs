@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use castio::tunnel::gre;
-use castio::tunnel::ip::{Packet, fragment, protocol, udp, v4, v6};
+use castio::tunnel::ip::{Packet, fragment, protocol, udp};
 use castio::tunnel::listener::{self, Kind, Query, Record, Sources, Version};
+use support::packets::Header;
 use support::tools::{self, Tool};
 
 /// A packet, and what tshark is to read in it: fields and values, outer before inner.
@@ -70,39 +71,9 @@ fn address(text: &str) -> IpAddr {
 
 /// A packet between these two, of their family.
 fn packet(source: IpAddr, destination: IpAddr, protocol: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
-    let (traffic_class, payload_len) = (0xb9, payload.len());
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let (identification, dont_fragment, router_alert) = (7, false, false);
-            let header = v4::Header {
-                source,
-                destination,
-                protocol,
-                ttl,
-                traffic_class,
-                identification,
-                dont_fragment,
-                router_alert,
-                payload_len,
-            };
-            [&header.build().unwrap(), payload].concat()
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let (hop_limit, flow_label, router_alert) = (ttl, 0x12345, false);
-            let header = v6::Header {
-                source,
-                destination,
-                protocol,
-                hop_limit,
-                traffic_class,
-                flow_label,
-                router_alert,
-                payload_len,
-            };
-            [&header.build().unwrap(), payload].concat()
-        }
-        _ => panic!("{source} to {destination}"),
-    }
+    let header = Header::new(source, destination);
+    let header = Header { protocol, ttl, traffic_class: 0xb9, identification: 7, flow_label: 0x12345, ..header };
+    header.packet(payload)
 }
 
 fn datagram(source: &str, destination: &str, payload: &[u8]) -> Vec<u8> {
@@ -248,22 +219,13 @@ fn query(version: Version, group: Option<IpAddr>, sources: &[IpAddr]) -> Query<'
     }
 }
 
-const KINDS: [Kind; 6] = [
-    Kind::ModeIsInclude,
-    Kind::ModeIsExclude,
-    Kind::ChangeToInclude,
-    Kind::ChangeToExclude,
-    Kind::AllowNewSources,
-    Kind::BlockOldSources,
-];
-
 /// A report with every kind of record, the even ones with these sources.
 fn report(host: IpAddr, group: IpAddr, sources: &[IpAddr]) -> Vec<u8> {
     let record = |(index, kind)| {
         let sources = if index % 2 == 0 { sources.into() } else { Sources::NONE };
         Record { kind, group, sources }
     };
-    let records: Vec<_> = KINDS.into_iter().enumerate().map(record).collect();
+    let records: Vec<_> = Kind::ALL.into_iter().enumerate().map(record).collect();
     let mut packets = Vec::new();
     listener::build_report(host, &records, 1500, &mut packets).unwrap();
     assert_eq!(packets.len(), 1);

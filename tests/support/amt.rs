@@ -12,12 +12,13 @@ use castio::ffi::amt_receive::*;
 use castio::sys::c_types::castio_datagram_view;
 use castio::sys::sockaddr;
 use castio::tunnel::amt::wire::{self, Dialect, Message, Nonce, ResponseMac};
-use castio::tunnel::ip::{Packet, udp, v4, v6};
+use castio::tunnel::ip::Packet;
 use castio::tunnel::listener::{self, Kind, Query, Sources, Version};
 
 use super::datagrams::{empty_view, payload_of};
 use super::face::{Outcome, call, pointer, storage, text};
 use super::hosts::{self, Host};
+use super::packets::Header;
 
 /// A datagram that came out of a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -367,41 +368,7 @@ pub fn report(packet: &[u8]) -> Vec<String> {
 
 /// A datagram from a source's port 9 to a group's port, TTL 33, traffic class 0x20.
 pub fn packet(source: &str, group: &str, port: u16, text: &str) -> Vec<u8> {
-    let (source, group): (IpAddr, IpAddr) = (source.parse().unwrap(), group.parse().unwrap());
-    let header = udp::header(SocketAddr::new(source, 9), SocketAddr::new(group, port), &[text.as_bytes()]).unwrap();
-    let payload_len = header.len() + text.len();
-    let (protocol, traffic_class, router_alert) = (17, 0x20, false);
-    let front = match (source, group) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let (ttl, identification, dont_fragment) = (33, 0, true);
-            let header = v4::Header {
-                source,
-                destination,
-                protocol,
-                ttl,
-                traffic_class,
-                identification,
-                dont_fragment,
-                router_alert,
-                payload_len,
-            };
-            header.build().unwrap().to_vec()
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let (hop_limit, flow_label) = (33, 0);
-            let header = v6::Header {
-                source,
-                destination,
-                protocol,
-                hop_limit,
-                traffic_class,
-                flow_label,
-                router_alert,
-                payload_len,
-            };
-            header.build().unwrap().to_vec()
-        }
-        _ => panic!("{source} {group}"),
-    };
-    [front.as_slice(), &header, text.as_bytes()].concat()
+    let header = Header::new(source.parse().unwrap(), group.parse().unwrap());
+    let header = Header { ttl: 33, traffic_class: 0x20, dont_fragment: true, ..header };
+    header.datagram([9, port], text.as_bytes())
 }

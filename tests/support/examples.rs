@@ -45,3 +45,11 @@ pub fn refuses(finished: &Finished, words: &[&str]) {
     assert_eq!(finished.errors.lines().count(), 1, "{finished:?}");
     assert!(words.iter().all(|word| finished.errors.contains(word)), "{words:?}: {finished:?}");
 }
+
+/// Arguments that a program can't do anything with: told in one line, and nothing is done.
+pub fn refuses_arguments(program: &Program, arguments: &[&str], words: &[&str]) {
+    let done = program.run(arguments);
+    refuses(&done, words);
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert!(done.output.is_empty(), "{done:?}");
+}

@@ -1,6 +1,7 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod allocations;
 pub mod amt;
 pub mod bridges;
 pub mod datagrams;
@@ -20,6 +21,7 @@ pub mod link;
 pub mod memberships;
 pub mod networks;
 pub mod nftables;
+pub mod packets;
 pub mod pair;
 pub mod programs;
 pub mod relay;

@@ -9,11 +9,11 @@ use std::ptr;
 use castio::Errno;
 use castio::ffi::tunnel::*;
 use castio::ffi::tunnel_info::*;
-use castio::tunnel::ip::{udp, v4, v6};
 use libc::iovec;
 
 use super::face::{call, pointer, text};
 use super::hosts::{Host, Network, Port};
+use super::packets::Header;
 use super::tools;
 use super::udp::Family;
 
@@ -167,40 +167,14 @@ impl Inner {
 
     pub fn packet(&self) -> Vec<u8> {
         let payload = vec![self.number; self.payload_len];
-        let (source, group) =
-            (SocketAddr::new(self.source(), 4000), SocketAddr::new(self.group(), self.to.map_or(5000, |to| to.port())));
-        let datagram = [&udp::header(source, group, &[&payload]).unwrap(), &payload[..]].concat();
-        let header = match (self.source(), self.group()) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => v4::Header {
-                source,
-                destination,
-                protocol: 17,
-                ttl: self.ttl,
-                traffic_class: self.traffic_class,
-                identification: 0x1234,
-                dont_fragment: self.dont_fragment,
-                router_alert: false,
-                payload_len: datagram.len(),
-            }
-            .build()
-            .unwrap()
-            .to_vec(),
-            (IpAddr::V6(source), IpAddr::V6(destination)) => v6::Header {
-                source,
-                destination,
-                protocol: 17,
-                hop_limit: self.ttl,
-                traffic_class: self.traffic_class,
-                flow_label: 0,
-                router_alert: false,
-                payload_len: datagram.len(),
-            }
-            .build()
-            .unwrap()
-            .to_vec(),
-            _ => unreachable!("one family"),
+        let header = Header {
+            ttl: self.ttl,
+            traffic_class: self.traffic_class,
+            identification: 0x1234,
+            dont_fragment: self.dont_fragment,
+            ..Header::new(self.source(), self.group())
         };
-        [header, datagram].concat()
+        header.datagram([4000, self.to.map_or(5000, |to| to.port())], &payload)
     }
 }
 

@@ -36,18 +36,19 @@ pub enum Kind {
     BlockOldSources,
 }
 
-const KINDS: [Kind; 6] = [
-    Kind::ModeIsInclude,
-    Kind::ModeIsExclude,
-    Kind::ChangeToInclude,
-    Kind::ChangeToExclude,
-    Kind::AllowNewSources,
-    Kind::BlockOldSources,
-];
-
 impl Kind {
+    /// Each of them, in the order of their codes, which begin with 1.
+    pub const ALL: [Kind; 6] = [
+        Kind::ModeIsInclude,
+        Kind::ModeIsExclude,
+        Kind::ChangeToInclude,
+        Kind::ChangeToExclude,
+        Kind::AllowNewSources,
+        Kind::BlockOldSources,
+    ];
+
     pub(super) fn from_code(code: u8) -> Option<Kind> {
-        KINDS.get(usize::from(code).checked_sub(1)?).copied()
+        Kind::ALL.get(usize::from(code).checked_sub(1)?).copied()
     }
 
     pub(super) fn code(self) -> u8 {
