@@ -131,6 +131,23 @@ fn numbered(number: usize) -> String {
     format!("{number:04} ").chars().chain(filling).collect()
 }
 
+/// What wasn't lost on the way came once, whole, though not in order.
+#[track_caller]
+fn came_once(forwarder: &Forwarder, found: &[Arrived]) {
+    let counts = [REQUEST, QUERY, UPDATE, DATA].map(|kind| forwarder.count(kind));
+    println!("{counts:?}");
+    assert!(counts.iter().all(|count| count.lost > 0), "this tests nothing: {counts:?}");
+    let data = counts[3];
+    assert_eq!(found.len() as u64, data.seen - data.lost, "none twice");
+    let distinct: BTreeSet<_> = found.iter().map(|one| (&one.to, &one.text)).collect();
+    assert_eq!(distinct.len(), found.len(), "none twice");
+    for one in found {
+        let number: usize = one.text[..4].parse().unwrap();
+        assert!(one.text == numbered(number), "{number} is not what was sent");
+    }
+    assert!(!found.is_sorted_by_key(|one| &one.text[..4]), "none was overtaken: {data:?}");
+}
+
 #[test]
 fn loss_and_reordering() {
     const CHUNK: usize = 20;
@@ -165,20 +182,7 @@ fn loss_and_reordering() {
                 })
             });
         }
-        for (forwarder, found) in forwarders.iter().zip(&found) {
-            let counts = [REQUEST, QUERY, UPDATE, DATA].map(|kind| forwarder.count(kind));
-            println!("{counts:?}");
-            assert!(counts.iter().all(|count| count.lost > 0), "this tests nothing: {counts:?}");
-            let data = counts[3];
-            assert_eq!(found.len() as u64, data.seen - data.lost, "none twice");
-            let distinct: BTreeSet<_> = found.iter().map(|one| (&one.to, &one.text)).collect();
-            assert_eq!(distinct.len(), found.len(), "none twice");
-            for one in found {
-                let number: usize = one.text[..4].parse().unwrap();
-                assert!(one.text == numbered(number), "{number} is not what was sent");
-            }
-            assert!(!found.is_sorted_by_key(|one| &one.text[..4]), "none was overtaken: {data:?}");
-        }
+        forwarders.iter().zip(&found).for_each(|(forwarder, found)| came_once(forwarder, found));
         assert!(gateways.iter().all(|gateway| gateway.info().dropped_malformed == 0));
     });
 }
@@ -391,9 +395,56 @@ fn two_of_three_sources_and_all_but_one() {
     });
 }
 
+/// The port of the first family's gateway.
+const AT: u16 = 4_000;
+
+/// Data, and a Query that is right, from where they can't be.
+fn lie_to_gateways(relay_host: &Host, router: &Host, forwarders: &[Forwarder; 2], gateways: &[Gateway<'_>; 2]) {
+    let before = gateways.each_ref().map(Gateway::info);
+    let places = ["10.3.0.2:4000", "[fd03::2]:4001"];
+    for (at, place) in places.iter().enumerate() {
+        // The relay's own host, its address that is no forwarder's; the forwarder's with another port.
+        let group = FAMILIES[at].group(1);
+        let packet = amt::packet(SOURCES[at], &group, PORT, "forged");
+        let mut data = Vec::new();
+        Message::MulticastData { packet: &packet }.append(Dialect::Rfc, &mut data);
+        let liars = [(relay_host, OUTSIDE[at], 2269), (router, NEAR[at], 2269)];
+        for (host, address, port) in liars {
+            let udp = host.run(|| Udp::bound(udp::address(address, port)));
+            udp.send_to(&data, place).unwrap();
+            // The Query that is right, from where it isn't.
+            udp.send_to(&forwarders[at].last(QUERY).unwrap(), place).unwrap();
+        }
+        until(&[], gateways, "they are dropped", || {
+            gateways[at].info().dropped_stranger == before[at].dropped_stranger + 4
+        });
+    }
+}
+
+/// Updates and a Teardown from where they can't be, and that nobody has signed.
+fn lie_to_relay(router: &Host, forwarders: &[Forwarder; 2], relay: &Relay<'_>) {
+    // An Update from where its MAC isn't for, and one that nobody has signed.
+    let (known, mut unsigned) = (relay.info(), forwarders[0].last(UPDATE).unwrap());
+    unsigned[4] ^= 1;
+    for (forwarder, [address, relay_at]) in forwarders.iter().zip([[FAR[0], OUTSIDE[0]], [FAR[1], OUTSIDE[1]]]) {
+        let udp = router.run(|| Udp::bound(udp::address(address, 0)));
+        udp.send_to(&forwarder.last(UPDATE).unwrap(), udp::address(relay_at, 2268)).unwrap();
+    }
+    forwarders[0].inject(unsigned);
+    relay.until("they are refused", || relay.info().dropped_forged == known.dropped_forged + 3);
+    assert_eq!((relay.info().tunnels, relay.info().opened), (2, 2));
+    // A Teardown with a made-up MAC.
+    let nonce = Nonce::new([1; 4]).unwrap();
+    let mut teardown = Vec::new();
+    let gateway = udp::address(FAR[0], AT).into();
+    let mac = castio::tunnel::amt::wire::ResponseMac([1; 6]);
+    Message::Teardown { mac, nonce, gateway }.append(Dialect::Rfc, &mut teardown);
+    forwarders[0].inject(teardown);
+    relay.until("it is refused", || relay.info().dropped_forged == known.dropped_forged + 4);
+}
+
 #[test]
 fn what_others_say_does_nothing() {
-    const AT: u16 = 4_000;
     hosts::test(|network| {
         let hosts = row(network);
         let [source, relay_host, router, far] = &hosts;
@@ -404,43 +455,8 @@ fn what_others_say_does_nothing() {
         let gateways = [0, 1].map(|at| Gateway::open(far, Some(NEAR[at]), options[at]));
         join_all(&gateways);
         until(&[&relay], &gateways, "all is joined", || knows(&relay, 3, 2));
-        let before = gateways.each_ref().map(Gateway::info);
-        let places = ["10.3.0.2:4000", "[fd03::2]:4001"];
-        for (at, place) in places.iter().enumerate() {
-            // The relay's own host, its address that is no forwarder's; the forwarder's with another port.
-            let group = FAMILIES[at].group(1);
-            let packet = amt::packet(SOURCES[at], &group, PORT, "forged");
-            let mut data = Vec::new();
-            Message::MulticastData { packet: &packet }.append(Dialect::Rfc, &mut data);
-            let liars = [(relay_host, OUTSIDE[at], 2269), (router, NEAR[at], 2269)];
-            for (host, address, port) in liars {
-                let udp = host.run(|| Udp::bound(udp::address(address, port)));
-                udp.send_to(&data, place).unwrap();
-                // The Query that is right, from where it isn't.
-                udp.send_to(&forwarders[at].last(QUERY).unwrap(), place).unwrap();
-            }
-            until(&[], &gateways, "they are dropped", || {
-                gateways[at].info().dropped_stranger == before[at].dropped_stranger + 4
-            });
-        }
-        // An Update from where its MAC isn't for, and one that nobody has signed.
-        let (known, mut unsigned) = (relay.info(), forwarders[0].last(UPDATE).unwrap());
-        unsigned[4] ^= 1;
-        for (forwarder, [address, relay_at]) in forwarders.iter().zip([[FAR[0], OUTSIDE[0]], [FAR[1], OUTSIDE[1]]]) {
-            let udp = router.run(|| Udp::bound(udp::address(address, 0)));
-            udp.send_to(&forwarder.last(UPDATE).unwrap(), udp::address(relay_at, 2268)).unwrap();
-        }
-        forwarders[0].inject(unsigned);
-        relay.until("they are refused", || relay.info().dropped_forged == known.dropped_forged + 3);
-        assert_eq!((relay.info().tunnels, relay.info().opened), (2, 2));
-        // A Teardown with a made-up MAC.
-        let nonce = Nonce::new([1; 4]).unwrap();
-        let mut teardown = Vec::new();
-        let gateway = udp::address(FAR[0], AT).into();
-        let mac = castio::tunnel::amt::wire::ResponseMac([1; 6]);
-        Message::Teardown { mac, nonce, gateway }.append(Dialect::Rfc, &mut teardown);
-        forwarders[0].inject(teardown);
-        relay.until("it is refused", || relay.info().dropped_forged == known.dropped_forged + 4);
+        lie_to_gateways(relay_host, router, &forwarders, &gateways);
+        lie_to_relay(router, &forwarders, &relay);
         // The first that comes is what the source has sent.
         all_arrive(source, &relay, &gateways, "true");
         assert_eq!(gateways.each_ref().map(|gateway| gateway.info().delivered), [3, 3]);

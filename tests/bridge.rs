@@ -6,7 +6,7 @@ use castio::Errno;
 use castio::ffi::bridge::*;
 use castio::ffi::tunnel::*;
 use support::bridges::{Bridge, Lans, Wish, listener, pump};
-use support::hosts::{self, Network};
+use support::hosts::{self, Host, Network};
 use support::link::{Kind, Watch};
 use support::pair::{JOIN, LEAVE};
 use support::tunnels::{Inner, KINDS, OPTIONS, Tunnel, without_privilege};
@@ -251,28 +251,49 @@ fn opening_says_what_is_wrong() {
     });
 }
 
-/// Two LANs with two bridges side by side between them, all both ways.
-fn side_by_side(network: &Network, flags: u32) {
-    let [a1, a2, b1, b2, source, receiver] =
-        ["a1", "a2", "b1", "b2", "source", "receiver"].map(|name| network.host(name));
+/// Two LANs, and two networks side by side between them: the hosts at the ends of these, a source on the
+/// left and a receiver on the right.
+fn two_ways(network: &Network) -> [Host; 6] {
+    let hosts = ["a1", "a2", "b1", "b2", "source", "receiver"].map(|name| network.host(name));
+    let [a1, a2, b1, b2, source, receiver] = &hosts;
     network.switch(
         "left",
         &[
-            (&a1, "eth0", &["10.21.0.1/24", "fd21::1/64"]),
-            (&a2, "eth0", &["10.21.0.2/24", "fd21::2/64"]),
-            (&source, "eth0", &["10.21.0.9/24", "fd21::9/64"]),
+            (a1, "eth0", &["10.21.0.1/24", "fd21::1/64"]),
+            (a2, "eth0", &["10.21.0.2/24", "fd21::2/64"]),
+            (source, "eth0", &["10.21.0.9/24", "fd21::9/64"]),
         ],
     );
     network.switch(
         "right",
         &[
-            (&b1, "eth0", &["10.22.0.1/24", "fd22::1/64"]),
-            (&b2, "eth0", &["10.22.0.2/24", "fd22::2/64"]),
-            (&receiver, "eth0", &["10.22.0.9/24", "fd22::9/64"]),
+            (b1, "eth0", &["10.22.0.1/24", "fd22::1/64"]),
+            (b2, "eth0", &["10.22.0.2/24", "fd22::2/64"]),
+            (receiver, "eth0", &["10.22.0.9/24", "fd22::9/64"]),
         ],
     );
-    network.link((&a1, "wan", &["10.31.0.1/24"]), (&b1, "wan", &["10.31.0.2/24"]));
-    network.link((&a2, "wan", &["10.32.0.1/24"]), (&b2, "wan", &["10.32.0.2/24"]));
+    network.link((a1, "wan", &["10.31.0.1/24"]), (b1, "wan", &["10.31.0.2/24"]));
+    network.link((a2, "wan", &["10.32.0.1/24"]), (b2, "wan", &["10.32.0.2/24"]));
+    hosts
+}
+
+/// From the source's LAN, with hops enough to go round often.
+fn send_far(source: &Host, family: Family, group: &str) {
+    source.run(|| {
+        let udp = Udp::new(family);
+        support::bridges::set_ttl(&udp, family, 255);
+        let interface = i32::try_from(source.index("eth0")).unwrap();
+        match family {
+            Family::V4 => source.ip("route replace 224.0.0.0/4 dev eth0"),
+            Family::V6 => udp.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, interface).unwrap(),
+        }
+        udp.send("round and round", group);
+    });
+}
+
+/// Two LANs with two bridges side by side between them, all both ways.
+fn side_by_side(network: &Network, flags: u32) {
+    let [a1, a2, b1, b2, source, receiver] = two_ways(network);
     let wish = Wish { groups: Some("*"), ingress: Some("eth0"), egress: Some("eth0"), flags, ..IN };
     let bridge =
         |host, local, remote| Bridge::open(host, Tunnel::open(host, CASTIO_TUNNEL_UDP, local, remote, &OPTIONS), &wish);
@@ -286,16 +307,7 @@ fn side_by_side(network: &Network, flags: u32) {
     for family in FAMILIES {
         let group = family.group(1);
         let (there, here) = (listener(&receiver, family, &group), listener(&source, family, &group));
-        source.run(|| {
-            let udp = Udp::new(family);
-            support::bridges::set_ttl(&udp, family, 255);
-            let interface = i32::try_from(source.index("eth0")).unwrap();
-            match family {
-                Family::V4 => source.ip("route replace 224.0.0.0/4 dev eth0"),
-                Family::V6 => udp.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, interface).unwrap(),
-            }
-            udp.send("round and round", &group);
-        });
+        send_far(&source, family, &group);
         // Until it is quiet: with what each does, nothing new comes for any.
         let mut quiet = 0;
         pump(&all, "it gets quiet", || {

@@ -166,6 +166,33 @@ fn native_multicast_needs_no_relay() {
     });
 }
 
+/// Sends each text twice over: natively, and through the tunnel.
+struct BothWays<'t> {
+    sender: &'t Udp,
+    relay: &'t Relay,
+    /// Where the gateway is.
+    at: SocketAddr,
+    group: &'t str,
+    source: &'t str,
+    sent: Vec<String>,
+}
+
+impl BothWays<'_> {
+    /// The next one, the tunnel first or last by turns.
+    fn send(&mut self) {
+        let text = format!("n{}", self.sent.len());
+        let by_tunnel = || self.relay.data(self.at, self.source, self.group, &text);
+        if self.sent.len() % 2 == 0 {
+            self.sender.send(&text, self.group);
+            by_tunnel();
+        } else {
+            by_tunnel();
+            self.sender.send(&text, self.group);
+        }
+        self.sent.push(text);
+    }
+}
+
 #[test]
 fn silence_leads_into_the_tunnel_and_native_traffic_back_without_loss_or_doubles() {
     hosts::test(|network| {
@@ -186,24 +213,15 @@ fn silence_leads_into_the_tunnel_and_native_traffic_back_without_loss_or_doubles
                 !all.is_empty()
             });
             assert_eq!(all, [("t0".to_owned(), true)]);
-            // Both, until the tunnel is left: each is sent twice over, the tunnel first or last.
-            let (mut sent, mut left) = (Vec::new(), false);
+            let mut both =
+                BothWays { sender: &sender, relay: &relay, at, group: &group, source: &source, sent: vec![] };
             hosts::until("the tunnel is left", || {
-                let text = format!("n{}", sent.len());
-                if sent.len() % 2 == 0 {
-                    sender.send(&text, &group);
-                    relay.data(at, &source, &group, &text);
-                } else {
-                    relay.data(at, &source, &group, &text);
-                    sender.send(&text, &group);
-                }
-                sent.push(text);
+                both.send();
                 all.extend(subscription.now());
-                let goodbye = relay.answer();
-                left |=
-                    goodbye.iter().any(|(_, heard)| *heard == Heard::Update(vec![format!("Block {group} {source}")]));
-                left
+                let goodbye = Heard::Update(vec![format!("Block {group} {source}")]);
+                relay.answer().iter().any(|(_, heard)| *heard == goodbye)
             });
+            let mut sent = both.sent;
             // Natively alone.
             for _ in 0..20 {
                 let text = format!("n{}", sent.len());
