@@ -24,6 +24,10 @@ impl Plot {
         );
     }
 
+    pub fn title(&mut self, y: f64, text: &str) {
+        self.text(20.0, y, "start", 16, BOLD, text);
+    }
+
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), style: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
         let _ = writeln!(self.body, "<line x1='{x1:.1}' y1='{y1:.1}' x2='{x2:.1}' y2='{y2:.1}' {style}/>");
@@ -45,6 +49,7 @@ impl Plot {
     }
 }
 
+pub const BOLD: &str = "font-weight='bold'";
 pub const GRID: &str = "stroke='#ddd'";
 pub const AXIS: &str = "stroke='#222'";
 

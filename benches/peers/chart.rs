@@ -29,14 +29,7 @@ pub fn peers(report: &Report<'_>) -> String {
     let high = top.fold(4.0f64, f64::max).log2().ceil().exp2();
     let scale = Scale { low: 0.25, high, from: LEFT, to: RIGHT };
     let mut plot = Plot::new(900.0, height);
-    plot.text(
-        20.0,
-        26.0,
-        "start",
-        16,
-        "font-weight='bold'",
-        "How many times castio's time each takes (shorter is better, castio = 1)",
-    );
+    plot.title(26.0, "How many times castio's time each takes (shorter is better, castio = 1)");
     legend(&mut plot, report);
     let ticks = std::iter::successors(Some(0.25), |tick| Some(tick * 2.0)).take_while(|tick| *tick <= high);
     for tick in ticks {
@@ -92,14 +85,7 @@ fn legend(plot: &mut Plot, report: &Report<'_>) {
 /// A line: nanoseconds for each datagram, by how many a call is given.
 pub fn batch(report: &Report<'_>) -> String {
     let mut plot = Plot::new(760.0, 440.0);
-    plot.text(
-        20.0,
-        26.0,
-        "start",
-        16,
-        "font-weight='bold'",
-        "Sending 1,200 bytes on loopback: cost as the batch grows",
-    );
+    plot.title(26.0, "Sending 1,200 bytes on loopback: cost as the batch grows");
     let (Some(sendto), costs) = report.batch_costs() else { return plot.finish() };
     let lowest = costs.iter().map(|(_, cost)| *cost).fold(sendto, f64::min);
     let highest = costs.iter().map(|(_, cost)| *cost).fold(sendto, f64::max);

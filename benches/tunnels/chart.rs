@@ -5,13 +5,12 @@ use std::fmt::Write;
 use crate::SIZES;
 use crate::carriers::{CARRIERS, Carrier, Kind};
 use crate::fanout::{BURSTS, TUNNELS};
-use crate::plot::{AXIS, GRID, Plot, Scale, decade_above, decade_below};
+use crate::plot::{AXIS, BOLD, GRID, Plot, Scale, decade_above, decade_below};
 use crate::report::Report;
 
 const CASTIO: &str = "#c0392b";
 const KERNEL: &str = "#777777";
 const PEER: &str = "#1f77b4";
-const BOLD: &str = "font-weight='bold'";
 
 const WIDTH: f64 = 900.0;
 const BAR: f64 = 15.0;
@@ -27,7 +26,7 @@ fn colour(carrier: &Carrier) -> &'static str {
 pub fn tunnels(report: &Report<'_>) -> String {
     let bars = SIZES.len() as f64 * (CARRIERS.len() as f64 * BAR + 40.0);
     let mut plot = Plot::new(WIDTH, 90.0 + bars + 360.0);
-    plot.text(20.0, 26.0, "start", 16, BOLD, "Thousand packets delivered in a second (longer is better)");
+    plot.title(26.0, "Thousand packets delivered in a second (longer is better)");
     let legend = [(CASTIO, "castio"), (KERNEL, "the kernel"), (PEER, "programs in user space")];
     for (at, (colour, text)) in legend.iter().enumerate() {
         let x = 20.0 + at as f64 * 130.0;
@@ -73,7 +72,7 @@ fn delivered(plot: &mut Plot, report: &Report<'_>, top: f64) {
 
 fn copies(plot: &mut Plot, report: &Report<'_>, top: f64) {
     let title = "A relay: microseconds of processor time for a copy, by how many tunnels there are";
-    plot.text(20.0, top, "start", 16, BOLD, title);
+    plot.title(top, title);
     let points = |at: usize| -> Vec<(f64, f64)> {
         let one = |tunnels| Some((tunnels as f64, report.figures.fanout(tunnels)?.streams[at].0));
         TUNNELS.into_iter().filter_map(one).collect()
