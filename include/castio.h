@@ -1339,9 +1339,7 @@ struct castio_amt_relay_options {
      * The most groups of all tunnels together; 0 for 65,536.
      */
     unsigned int groups_in_all;
-    /* Tunnels: AMT relay ============================================================================== */
-
-/**
+    /**
      * The most answers in a second to an IPv4 address or an IPv6 /64 from where there is no tunnel;
      * 0 for 16. See castio_amt_relay_open().
      */
@@ -4111,6 +4109,8 @@ ssize_t castio_amt_find_relays(const char *source,
                                int timeout_ms,
                                char *buf,
                                size_t len);
+
+/* Tunnels: AMT relay ============================================================================== */
 
 /**
  * Opens an AMT relay (RFC 7450): hosts without multicast reach it by unicast UDP, tell which groups

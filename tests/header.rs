@@ -54,7 +54,7 @@ fn with_heading(header: String, room: &Path) -> String {
     // The declaration, not a mention in a comment.
     let is_declaration = |at: &usize| {
         let line = header[..*at].rsplit('\n').next().unwrap();
-        !line.starts_with(" *") && line.ends_with([' ', '*'])
+        !line.trim_start().starts_with('*') && line.ends_with([' ', '*'])
     };
     let at = header.match_indices(&function).map(|(at, _)| at).find(is_declaration);
     let comment = header[..at.unwrap()].rfind("/**").unwrap();
