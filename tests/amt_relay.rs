@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+
 use castio::Errno;
 use castio::sys::netlink::Netlink;
+use castio::sys::option::IntOption;
 use castio::tunnel::amt::wire::{Dialect, Message, Nonce};
 use castio::tunnel::ip::Packet;
 use castio::tunnel::ip::udp::{Datagram, ZeroChecksum};
@@ -11,7 +15,7 @@ use castio::tunnel::listener::Kind::*;
 use support::hosts;
 use support::link::{Kind, Watch};
 use support::relay::*;
-use support::udp::{FAMILIES, Family, PORT, Udp};
+use support::udp::{self, FAMILIES, Family, PORT, Udp};
 
 /// A socket of the source's that sends to groups.
 fn sender(source: &hosts::Host, family: Family, ttl: i32) -> Udp {
@@ -190,6 +194,46 @@ fn large_packets() {
                 assert_eq!((relay.info().dropped_too_large, v6.next().is_none()), (2, true));
             }
         }
+    });
+}
+
+/// As far as this host knows. Nothing is sent.
+fn path_mtu(from: &str, to: &str, option: &IntOption) -> i32 {
+    let socket = UdpSocket::bind(udp::address(from, 0)).unwrap();
+    socket.connect(udp::address(to, PORT)).unwrap();
+    option.get(socket.as_fd()).unwrap()
+}
+
+/// RFC 7450, section 6.1: ICMP that says a path is narrow doesn't change what is sent.
+#[test]
+fn what_icmp_says_of_a_path_is_no_limit() {
+    hosts::test(|network| {
+        let hosts = row(network);
+        let [source, relay_host, router, far] = &hosts;
+        let relay = Relay::open(relay_host, Wanted { ports: &[PORT], upstream: Some("in0"), ..Wanted::default() });
+        let gateways = ["10.2.0.1", "fd02::1"].map(|outer| Gateway::new(far, outer));
+        for gateway in &gateways {
+            gateway.report(&relay, ModeIsExclude, &Family::V4.group(1), &[]);
+        }
+        relay.settle();
+        let udp = sender(source, Family::V4, 3);
+        let send = |text: &str| source.run(|| udp.send(&text.repeat(1300), &Family::V4.group(1)));
+        // For a while the way to the gateways is narrow, and the router says so.
+        router.ip("link set r1 mtu 1280");
+        send("1");
+        let ways = [("0.0.0.0", "10.3.0.2", IntOption::IPV4_PATH_MTU), ("::", "fd03::2", IntOption::IPV6_PATH_MTU)];
+        relay.until("both ways are known to be narrow", || {
+            ways.iter().all(|(from, to, option)| relay_host.run(|| path_mtu(from, to, option)) == 1280)
+        });
+        router.ip("link set r1 mtu 1500");
+        send("2");
+        for gateway in &gateways {
+            let packet = gateway.packet(&relay);
+            let packet = Packet::parse(&packet).unwrap();
+            let datagram = Datagram::parse(&packet, ZeroChecksum::Refused).unwrap();
+            assert_eq!(datagram.payload, "2".repeat(1300).as_bytes());
+        }
+        assert_eq!((relay.info().copies, relay.info().dropped_too_large, relay.info().fragmented), (4, 0, 0));
     });
 }
 

@@ -107,9 +107,9 @@ impl IntOption {
     /// ip(7): whether what leaves may be fragmented.
     pub const IPV4_MTU_DISCOVER: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
     /// [`IPV4_MTU_DISCOVER`](IntOption::IPV4_MTU_DISCOVER) and
-    /// [`IPV6_MTU_DISCOVER`](IntOption::IPV6_MTU_DISCOVER): what is too large is an error, by the MTU of the
-    /// path as far as it is known.
-    pub const MTU_DISCOVER_DO: i32 = libc::IP_PMTUDISC_DO;
+    /// [`IPV6_MTU_DISCOVER`](IntOption::IPV6_MTU_DISCOVER): nothing is fragmented, and what is too large for the
+    /// interface is an error; what ICMP says of the path doesn't count.
+    pub const MTU_DISCOVER_PROBE: i32 = libc::IP_PMTUDISC_PROBE;
     /// ip(7): what is sent begins with its IP header.
     pub const IPV4_HEADER_INCLUDED: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_HDRINCL);
     /// ip(7): the path MTU to the peer.

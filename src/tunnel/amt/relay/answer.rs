@@ -1,8 +1,9 @@
 //! What a relay says, without an allocation for each answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use super::settings::{RESPONSE, Settings};
+use super::settings::Settings;
 use crate::error::Result;
 use crate::tunnel::amt::wire::{Dialect, Message};
 use crate::tunnel::listener::{self, Query, Sources, Version};
@@ -42,6 +43,11 @@ impl Transmit {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }
+
+/// The least times to answer within that can be told, a code of 1, so that no gateway takes its time (RFC
+/// 7450, section 5.3.3.3): it alone hears the question.
+const AT_ONCE_IGMP: Duration = Duration::from_millis(100);
+const AT_ONCE_MLD: Duration = Duration::from_millis(1);
 
 /// So many of the relay's addresses have an IGMP query of their own.
 const ROUTERS_MAX: usize = 64;
@@ -89,7 +95,7 @@ fn general(settings: &Settings, router: IpAddr, version: Version) -> Result<Vec<
     let query = Query {
         version,
         group: None,
-        max_response: RESPONSE,
+        max_response: if router.is_ipv4() { AT_ONCE_IGMP } else { AT_ONCE_MLD },
         sources: Sources::NONE,
         suppress: false,
         robustness: settings.robustness,

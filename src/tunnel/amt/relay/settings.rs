@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// The response time that queries ask for, and the default of RFC 3376 (section 8.3).
+/// How long a report may be on its way beyond the query interval: the default of RFC 3376 (section 8.3).
 pub const RESPONSE: Duration = Duration::from_secs(10);
 
 /// What doesn't change while a relay runs.

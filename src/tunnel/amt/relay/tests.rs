@@ -87,6 +87,8 @@ impl World {
         assert!(packet.router_alert && packet.ttl == 1);
         let query = listener::parse_query(&packet).unwrap();
         assert_eq!(query.interval, self.relay.settings().query_interval);
+        let at_once = Duration::from_millis(if mld { 1 } else { 100 });
+        assert_eq!(query.max_response, at_once, "RFC 7450, section 5.3.3.3: a code of 1");
         assert_eq!((query.robustness, query.group), (self.relay.settings().robustness, None));
         Some(Answer { mac, nonce, limited, gateway, version: query.version, dialect })
     }

@@ -59,8 +59,9 @@ impl Listener {
             Family::V6 => IntOption::IPV6_RECEIVE_ERRORS,
         };
         errors.set(fd, 1)?;
-        // A message that doesn't fit isn't fragmented: the packet in it may be.
-        discover.set(fd, IntOption::MTU_DISCOVER_DO)?;
+        // A message that doesn't fit isn't fragmented: the packet in it may be. What fits is the owner's word,
+        // not ICMP's, which anybody can send (RFC 7450, section 6.1).
+        discover.set(fd, IntOption::MTU_DISCOVER_PROBE)?;
         let _ = IntOption::SEND_BUFFER.set(fd, SEND_BUFFER);
         // Thousands of gateways may come at once, when a relay has begun anew.
         grow(fd);
