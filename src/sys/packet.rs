@@ -228,12 +228,22 @@ const V6_REPORTS: &[sock_filter] = {
 };
 
 /// PACKET_ADD_MEMBERSHIP: an interface takes packets to all groups from its network, until the socket is
-/// closed.
+/// closed or the interface is gone.
 pub fn take_all_groups(fd: BorrowedFd<'_>, interface: u32) -> Result<()> {
+    set(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &all_groups(interface))
+}
+
+/// PACKET_DROP_MEMBERSHIP: no more of that. `EADDRNOTAVAIL` if it hasn't been so since the interface is
+/// there.
+pub fn leave_all_groups(fd: BorrowedFd<'_>, interface: u32) -> Result<()> {
+    set(fd, libc::SOL_PACKET, libc::PACKET_DROP_MEMBERSHIP, &all_groups(interface))
+}
+
+fn all_groups(interface: u32) -> libc::packet_mreq {
     // SAFETY: all zero is a request.
     let mut request: libc::packet_mreq = unsafe { std::mem::zeroed() };
     (request.mr_ifindex, request.mr_type) = (interface as i32, libc::PACKET_MR_ALLMULTI as u16);
-    set(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+    request
 }
 
 /// SO_ATTACH_FILTER.

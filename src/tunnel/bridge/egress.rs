@@ -2,18 +2,18 @@
 //! privilege its payload as this host's own datagrams.
 
 use std::array;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::counters::Counters;
+use super::followed::{Followed, News};
 use super::workbench::{Place, Workbench};
 use crate::datagram::buffer;
 use crate::datagram::send::{Datagram, Datagrams, Manner, Options, Sender};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
-use crate::interface;
 use crate::multicast::options;
 use crate::sys::lent::WithSocket;
 use crate::sys::memory::Gather;
@@ -37,8 +37,9 @@ const DISCARD: u16 = 9;
 pub struct Egress {
     v4: WithSocket<Sender<'static>>,
     v6: Option<WithSocket<Sender<'static>>>,
-    text: CString,
-    interface: u32,
+    followed: Followed,
+    /// Where the sockets send; `None` while there is no such interface.
+    interface: Option<u32>,
     /// Packets leave as they are.
     is_faithful: bool,
 }
@@ -54,7 +55,8 @@ struct Parcel<'a> {
 impl Egress {
     /// Raw sockets, unless they are refused, or datagrams are asked for.
     pub fn open(text: &CStr, own_datagrams: bool) -> Result<Egress> {
-        let interface = interface::resolve(text)?;
+        let followed = Followed::open(text)?;
+        let interface = followed.index().ok_or(Errno::ENODEV)?;
         let is_faithful = !own_datagrams
             && match socket::raw_socket(Family::V4.domain(), ANY_PROTOCOL) {
                 Err(Errno::EPERM) => false,
@@ -66,7 +68,7 @@ impl Egress {
             result => Some(result?),
         };
         let v4 = sender(Family::V4, interface, is_faithful)?;
-        Ok(Egress { v4, v6, text: text.to_owned(), interface, is_faithful })
+        Ok(Egress { v4, v6, followed, interface: Some(interface), is_faithful })
     }
 
     /// Whether sources and ports stay as they are.
@@ -74,9 +76,30 @@ impl Egress {
         self.is_faithful
     }
 
-    /// The interface.
-    pub fn interface(&self) -> u32 {
+    /// The interface, if there is one now.
+    pub fn interface(&self) -> Option<u32> {
         self.interface
+    }
+
+    /// To wait on, for news of the interface.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.followed.fd()
+    }
+
+    /// Reads the news, and sends by what has the interface's name now.
+    pub fn follow(&mut self) -> Result<News> {
+        let news = self.followed.process()?;
+        if news == News::Moved {
+            // One that is gone already is told as such next.
+            self.interface = self.followed.index().filter(|index| self.set_interface(*index).is_ok());
+        }
+        Ok(news)
+    }
+
+    fn set_interface(&self, index: u32) -> Result<()> {
+        let v6 = self.v6.as_ref().map(|v6| (v6.fd(), Family::V6));
+        let mut sockets = [Some((self.v4.fd(), Family::V4)), v6].into_iter().flatten();
+        sockets.try_for_each(|(fd, family)| set_interface(fd, family, index, self.is_faithful))
     }
 
     /// Programs on this host don't get what leaves.
@@ -87,6 +110,11 @@ impl Egress {
 
     /// Sends packets, of which `BATCH` at most are looked at.
     pub fn send(&mut self, packets: &[&[u8]], counters: &mut Counters, bench: &mut Workbench) {
+        if self.interface.is_none() {
+            // The index that the sockets still have may be another's by now.
+            counters.failed += packets.len() as u64;
+            return;
+        }
         let mut rest = packets;
         while let Some(first) = rest.first() {
             let is_v4 = first.first().is_some_and(|byte| byte >> 4 == 4);
@@ -146,12 +174,9 @@ impl Egress {
                     self.send_cut(packet(next), counters, bench);
                     next += 1;
                 }
-                Err(error) => {
+                Err(_) => {
                     counters.failed += 1;
                     next += 1;
-                    if matches!(error, Errno::ENODEV | Errno::ENXIO | Errno::EADDRNOTAVAIL | Errno::EINVAL) {
-                        self.look_for_interface();
-                    }
                 }
             }
         }
@@ -197,6 +222,7 @@ impl Egress {
 
     /// Sends one whole packet, of any protocol. Only where packets leave as they are.
     pub fn send_one(&mut self, bytes: &[u8]) -> Result<()> {
+        self.interface.ok_or(Errno::ENODEV)?;
         let parcel = self.parcel(bytes).ok_or(Errno::EBADMSG)?;
         let (pieces, addresses) = ([IoSlice::new(parcel.payload)], [CompactAddress::from(parcel.to)]);
         let emission = Emission { parcels: &[parcel], pieces: &pieces, addresses: &addresses };
@@ -211,20 +237,9 @@ impl Egress {
             IpAddr::V6(_) => (Family::V6, IntOption::IPV6_PATH_MTU),
         };
         let asker = socket::udp_socket(family.domain())?;
-        options::set_interface(asker.as_fd(), self.interface)?;
+        options::set_interface(asker.as_fd(), self.interface.ok_or(Errno::ENODEV)?)?;
         socket::connect(asker.as_fd(), &SocketAddress::from(SocketAddr::new(group, DISCARD)))?;
         usize::try_from(option.get(asker.as_fd())?).map_err(|_| Errno::EINVAL)
-    }
-
-    /// It may have been made anew, with another index.
-    fn look_for_interface(&mut self) {
-        let Some(index) = interface::resolve(&self.text).ok().filter(|index| *index != self.interface) else { return };
-        let v6 = self.v6.as_ref().map(|v6| (v6.fd(), Family::V6));
-        let sockets = [Some((self.v4.fd(), Family::V4)), v6].into_iter().flatten();
-        let mut set = sockets.map(|(fd, family)| set_interface(fd, family, index, self.is_faithful));
-        if set.all(|result| result.is_ok()) {
-            self.interface = index;
-        }
     }
 }
 

@@ -2,13 +2,14 @@
 //! privilege datagrams from UDP sockets, whose headers are made anew.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::asked::{Asked, Change};
 use super::course::Course;
+use super::followed::{Followed, News};
 use super::groups::Groups;
 use super::joins::{self, Joins};
 use super::workbench::{Datagram, Lack};
@@ -16,7 +17,6 @@ use crate::datagram::buffer;
 use crate::datagram::receive::Reader;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
-use crate::interface;
 use crate::multicast::manager::Manager;
 use crate::multicast::manager::selector::Selector;
 use crate::multicast::manager::wish::Key;
@@ -56,14 +56,16 @@ pub struct Ingress {
     reader: Reader,
     joins: Option<Joins>,
     wanted: Wanted,
-    text: CString,
-    interface: u32,
+    followed: Followed,
+    /// Where all groups are taken.
+    takes_all: Option<u32>,
 }
 
 impl Ingress {
     /// `EPERM` if packet sockets are refused, and the groups can't be had without.
     pub fn open(text: &CStr, groups: Groups) -> Result<Ingress> {
-        let interface = interface::resolve(text)?;
+        // Before anything is joined, so that nothing is missed between.
+        let followed = Followed::open(text)?;
         let selector = Selector::parse(text)?;
         let (doors, joins) = match packet_doors() {
             Ok(doors) => (doors, Some(Joins::open(selector)?)),
@@ -75,8 +77,8 @@ impl Ingress {
             reader: Reader::new(SLOTS, SLOT_SIZE)?,
             joins,
             wanted: Wanted::All,
-            text: text.to_owned(),
-            interface,
+            followed,
+            takes_all: None,
         };
         ingress.want(groups)?;
         Ok(ingress)
@@ -105,16 +107,24 @@ impl Ingress {
         Ok(())
     }
 
-    fn take_all_groups(&self) -> Result<()> {
-        match self.doors.first() {
-            Some(Door::Packets { socket, .. }) => packet::take_all_groups(socket.as_fd(), self.interface),
-            _ => Ok(()),
+    /// On the interface as it is now.
+    fn take_all_groups(&mut self) -> Result<()> {
+        let Some(Door::Packets { socket, .. }) = self.doors.first() else { return Ok(()) };
+        if let Some(before) = self.takes_all.take() {
+            // If it is gone, the kernel has taken it back.
+            let _ = packet::leave_all_groups(socket.as_fd(), before);
+        }
+        self.takes_all = self.followed.index();
+        match self.takes_all.map(|index| packet::take_all_groups(socket.as_fd(), index)) {
+            // One that is gone already is told as such next.
+            None | Some(Err(Errno::ENODEV)) => Ok(()),
+            Some(result) => result,
         }
     }
 
-    /// The interface.
-    pub fn interface(&self) -> u32 {
-        self.interface
+    /// The interface, if there is one now.
+    pub fn interface(&self) -> Option<u32> {
+        self.followed.index()
     }
 
     /// Whether datagrams are received, and what this host sends itself might be among them.
@@ -132,7 +142,7 @@ impl Ingress {
 
     /// Those for packets, then those for news of interfaces.
     pub fn fds(&mut self) -> Result<Vec<BorrowedFd<'_>>> {
-        let Ingress { doors, joins, .. } = self;
+        let Ingress { doors, joins, followed, .. } = self;
         let mut all = Vec::new();
         for door in doors {
             all.push(match door {
@@ -141,6 +151,7 @@ impl Ingress {
             });
         }
         all.extend(joins.iter().flat_map(Joins::fds));
+        all.push(followed.fd());
         Ok(all)
     }
 
@@ -199,23 +210,16 @@ impl Ingress {
 
     /// An interface has come or gone.
     fn news(&mut self) -> Result<()> {
-        if let Some(joins) = &mut self.joins {
-            joins.process()?;
+        let joined = self.joins.as_mut().map_or(Ok(()), Joins::process);
+        if self.followed.process()? == News::Moved && matches!(self.wanted, Wanted::All) {
+            self.take_all_groups()?;
         }
-        match interface::resolve(&self.text) {
-            Ok(index) if index != self.interface => {
-                self.interface = index;
-                if matches!(self.wanted, Wanted::All) {
-                    self.take_all_groups()?;
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
+        joined
     }
 
     fn read_packets(&mut self, number: usize, course: &mut Course, now: Instant) -> Result<()> {
-        let Ingress { doors, reader, wanted, interface, .. } = self;
+        let Ingress { doors, reader, wanted, followed, .. } = self;
+        let interface = followed.index();
         let Some(Door::Packets { socket, drops }) = doors.get_mut(number) else { return Ok(()) };
         reader.clear();
         match reader.fill(socket.as_fd()) {
@@ -228,7 +232,7 @@ impl Ingress {
             let Some(view) = reader.next_view(drops) else { return Ok(()) };
             let (len, is_cut) = (view.len, view.len < view.true_len);
             course.counters.buffer += u64::from(view.drops);
-            let Some(link) = reader.link(slot).filter(|link| link.interface == *interface) else { continue };
+            let Some(link) = reader.link(slot).filter(|link| Some(link.interface) == interface) else { continue };
             let Some(bytes) = reader.bytes_mut(slot, 0, len) else { continue };
             let lack = bytes.first_chunk().and_then(|header: &[u8; OFFLOAD_HEADER]| lack(Offload::parse(header)));
             let start = link.header_len.filter(|_| !is_cut).map(|len| OFFLOAD_HEADER + len);

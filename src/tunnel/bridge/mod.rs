@@ -9,6 +9,7 @@ pub mod recent;
 pub mod workbench;
 
 mod egress;
+mod followed;
 mod ingress;
 mod joins;
 mod querier;
@@ -30,6 +31,7 @@ use crate::tunnel::listener;
 use counters::Counters;
 use course::Course;
 use egress::{BATCH, Egress};
+use followed::News;
 use groups::Groups;
 use ingress::Ingress;
 use policy::{Policy, scope_of};
@@ -37,10 +39,11 @@ use querier::Querier;
 use recent::Recent;
 use workbench::{Lack, Place, Workbench};
 
-/// Where a descriptor's number is from.
+/// Where a descriptor's number is from. Those with news of interfaces have the highest of theirs.
 const TUNNEL: u64 = 0;
-const INGRESS: u64 = 1 << 32;
-const QUERIER: u64 = 2 << 32;
+const QUERIER: u64 = 1 << 32;
+const INGRESS: u64 = 2 << 32;
+const EGRESS: u64 = 3 << 32;
 
 /// As many descriptors as are looked at in one go.
 const READY: usize = 64;
@@ -98,6 +101,7 @@ impl Bridge {
         for (fd, number) in querier.iter().flat_map(Querier::fds).zip(QUERIER..) {
             readable.add(fd, number)?;
         }
+        egress.as_ref().map_or(Ok(()), |egress| readable.add(egress.fd(), EGRESS))?;
         let rebuilds = ingress.as_ref().is_some_and(Ingress::hears_itself);
         let is_faithful = egress.as_ref().is_none_or(Egress::is_faithful) && !rebuilds;
         let recent = Recent::new(is_faithful, RandomState::new(), now);
@@ -148,11 +152,14 @@ impl Bridge {
             Err(Errno::EINTR) => {}
             numbers => ready.extend(numbers?),
         }
+        // What goes on shall go where the interfaces are now.
+        ready.sort_unstable_by(|one, other| other.cmp(one));
         let mut result = Ok(());
         for number in &ready {
             let one = match *number {
-                QUERIER.. => self.hear_reports(tunnel, (number - QUERIER) as usize, now),
+                EGRESS.. => self.follow_egress(now),
                 INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now),
+                QUERIER.. => self.hear_reports(tunnel, (number - QUERIER) as usize, now),
                 _ => self.come_out(tunnel, now),
             };
             result = result.and(one);
@@ -160,8 +167,7 @@ impl Bridge {
         self.ready = ready;
         if let (Some(querier), Some(egress)) = (&mut self.querier, &mut self.egress) {
             if querier.timer() <= now {
-                let interface = egress.interface();
-                querier.handle_timeout(interface, now, &mut self.course.counters, |packet| egress.send_one(packet));
+                querier.handle_timeout(now, &mut self.course.counters, |packet| egress.send_one(packet));
             }
         }
         if let Some(ingress) = &mut self.ingress {
@@ -243,9 +249,23 @@ impl Bridge {
         egress.send(packets.get(..places.len()).unwrap_or_default(), counters, bench);
     }
 
+    /// The interface that packets leave by may be another.
+    fn follow_egress(&mut self, now: Instant) -> Result<()> {
+        let Bridge { querier, egress: Some(egress), .. } = self else { return Ok(()) };
+        let news = egress.follow()?;
+        let Some(querier) = querier else { return Ok(()) };
+        match news {
+            News::Nothing => {}
+            News::Address => querier.try_again(now),
+            News::Up => querier.start_over(now),
+            News::Moved => querier.move_to(egress.interface(), now)?,
+        }
+        Ok(())
+    }
+
     fn hear_reports(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
-        let Bridge { querier: Some(querier), egress: Some(egress), course, .. } = self else { return Ok(()) };
-        querier.read(number, egress.interface(), now, |report| {
+        let Bridge { querier: Some(querier), course, .. } = self else { return Ok(()) };
+        querier.read(number, now, |report| {
             // As often as it is repeated, one will arrive.
             let sent = tunnel.send(&[IoSlice::new(report)], Deadline::Now, &mut 0);
             course.counters.reports += u64::from(sent.is_ok());

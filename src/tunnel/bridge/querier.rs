@@ -37,11 +37,21 @@ struct Side {
     next: Instant,
     asked: u32,
     other_until: Option<Instant>,
+    /// The last query couldn't be sent.
+    has_failed: bool,
+}
+
+impl Side {
+    fn new(now: Instant) -> Side {
+        Side { next: now, asked: 0, other_until: None, has_failed: false }
+    }
 }
 
 /// Asks and listens.
 pub struct Querier {
     sockets: [OwnedFd; 2],
+    /// The interface, `None` while there is none.
+    interface: Option<u32>,
     reader: Reader,
     v4: Side,
     v6: Side,
@@ -50,11 +60,43 @@ pub struct Querier {
 
 impl Querier {
     /// `EPERM` without CAP_NET_RAW.
-    pub fn open(interface: u32, now: Instant) -> Result<Querier> {
-        let sockets = [open_socket(Protocol::V4, interface)?, open_socket(Protocol::V6, interface)?];
-        let side = Side { next: now, asked: 0, other_until: None };
-        let reader = Reader::new(SLOTS, SLOT_SIZE)?;
-        Ok(Querier { sockets, reader, v4: side, v6: side, questions: VecDeque::new() })
+    pub fn open(interface: Option<u32>, now: Instant) -> Result<Querier> {
+        let socket = |protocol| packet::socket(protocol, Wanted::Reports);
+        let sockets = [socket(Protocol::V4)?, socket(Protocol::V6)?];
+        let (side, reader) = (Side::new(now), Reader::new(SLOTS, SLOT_SIZE)?);
+        let mut querier = Querier { sockets, interface: None, reader, v4: side, v6: side, questions: VecDeque::new() };
+        querier.move_to(interface, now)?;
+        Ok(querier)
+    }
+
+    /// Asks and listens on another interface, or on the one that is in its place.
+    pub fn move_to(&mut self, interface: Option<u32>, now: Instant) -> Result<()> {
+        self.start_over(now);
+        let before = std::mem::replace(&mut self.interface, interface);
+        for socket in &self.sockets {
+            if let Some(before) = before {
+                // If it is gone, the kernel has taken it back.
+                let _ = packet::leave_all_groups(socket.as_fd(), before);
+            }
+            match interface.map(|interface| packet::take_all_groups(socket.as_fd(), interface)) {
+                // One that is gone already is told as such next.
+                None | Some(Err(Errno::ENODEV)) => {}
+                // Reports go to groups: of the old versions to those that they are about.
+                Some(result) => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks as at the beginning: who is there now isn't known.
+    pub fn start_over(&mut self, now: Instant) {
+        (self.v4, self.v6) = (Side::new(now), Side::new(now));
+        self.questions.clear();
+    }
+
+    /// The interface has an address, which may be what a query had lacked.
+    pub fn try_again(&mut self, now: Instant) {
+        [&mut self.v4, &mut self.v6].into_iter().filter(|side| side.has_failed).for_each(|side| side.next = now);
     }
 
     /// To wait on.
@@ -69,7 +111,7 @@ impl Querier {
     }
 
     /// Reads what came to one of the sockets; `each` gets the reports.
-    pub fn read(&mut self, number: usize, interface: u32, now: Instant, mut each: impl FnMut(&[u8])) -> Result<()> {
+    pub fn read(&mut self, number: usize, now: Instant, mut each: impl FnMut(&[u8])) -> Result<()> {
         let Some(socket) = self.sockets.get(number) else { return Ok(()) };
         self.reader.clear();
         match self.reader.fill(socket.as_fd()) {
@@ -79,7 +121,7 @@ impl Querier {
         loop {
             let slot = self.reader.position();
             let Some(len) = self.reader.next_view(&mut 0).map(|view| view.len) else { return Ok(()) };
-            let link = self.reader.link(slot).filter(|link| link.interface == interface);
+            let link = self.reader.link(slot).filter(|link| Some(link.interface) == self.interface);
             let Some(at) = link.and_then(|link| link.header_len) else { continue };
             let bytes = self.reader.slot(slot).get(OFFLOAD_HEADER + at..len).unwrap_or_default();
             let Ok(packet) = Packet::parse(bytes) else { continue };
@@ -107,20 +149,17 @@ impl Querier {
     }
 
     /// Asks what is due; `send` sends a packet on the interface.
-    pub fn handle_timeout(
-        &mut self,
-        interface: u32,
-        now: Instant,
-        counters: &mut Counters,
-        mut send: impl FnMut(&[u8]) -> Result<()>,
-    ) {
+    pub fn handle_timeout(&mut self, now: Instant, counters: &mut Counters, mut send: impl FnMut(&[u8]) -> Result<()>) {
+        let interface = self.interface.ok_or(Errno::ENODEV);
         let mut ask = |version, group| {
-            let sent = router(interface, version).and_then(|router| send(&query(version, router, group)?));
-            counters.queries += u64::from(sent.is_ok());
+            let router = interface.and_then(|interface| router(interface, version));
+            let is_sent = router.and_then(|router| send(&query(version, router, group)?)).is_ok();
+            counters.queries += u64::from(is_sent);
+            is_sent
         };
         for (side, version) in [(&mut self.v4, Version::Igmp3), (&mut self.v6, Version::Mld2)] {
             if side.next <= now {
-                ask(version, None);
+                side.has_failed = !ask(version, None);
                 side.asked += 1;
                 side.other_until = None;
                 side.next = now + if side.asked < 2 { STARTUP_INTERVAL } else { INTERVAL };
@@ -172,13 +211,6 @@ fn router(interface: u32, version: Version) -> Result<IpAddr> {
         None if wants_v4 => Ok(Ipv4Addr::UNSPECIFIED.into()),
         None => Err(Errno::EADDRNOTAVAIL),
     }
-}
-
-fn open_socket(protocol: Protocol, interface: u32) -> Result<OwnedFd> {
-    let socket = packet::socket(protocol, Wanted::Reports)?;
-    // Reports go to groups: of the old versions to those that they are about.
-    packet::take_all_groups(socket.as_fd(), interface)?;
-    Ok(socket)
 }
 
 #[cfg(test)]
