@@ -12,5 +12,6 @@ pub mod ip;
 pub mod listener;
 pub mod malformed;
 pub mod subscribe;
+pub mod too_big;
 
 mod bytes;

@@ -65,6 +65,11 @@ impl<'h> Bridge<'h> {
         self.host.run(|| call(|| unsafe { castio_bridge_process(raw as *mut _) })).unwrap()
     }
 
+    /// Works until nothing goes on any more.
+    pub fn settle(&self) {
+        while self.process() > 0 {}
+    }
+
     pub fn run(&self, timeout_ms: c_int) -> Result<i64, Errno> {
         let raw = self.raw as usize;
         // SAFETY: a handle.

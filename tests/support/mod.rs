@@ -15,6 +15,7 @@ pub mod face;
 pub mod far;
 pub mod forwarder;
 pub mod hosts;
+pub mod icmp;
 pub mod inspect;
 pub mod library;
 pub mod link;

@@ -255,7 +255,8 @@ impl Capture {
         std::iter::from_fn(|| self.packet()).filter(is_ip).collect()
     }
 
-    fn packet(&self) -> Option<Vec<u8>> {
+    /// The next packet that waits, of whatever kind.
+    pub fn packet(&self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; 1 << 16];
         let at = bytes.as_mut_ptr().cast();
         // SAFETY: room for as many bytes.

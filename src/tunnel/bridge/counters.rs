@@ -40,6 +40,8 @@ pub struct Counters {
     pub queries: u64,
     /// Joins that failed.
     pub refused_joins: u64,
+    /// Sources that were told that a packet was too big.
+    pub told_too_big: u64,
 }
 
 impl Counters {

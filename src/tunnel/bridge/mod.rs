@@ -28,6 +28,7 @@ use crate::sys::poll::Events;
 use crate::tunnel::fixed::{self, Tunnel};
 use crate::tunnel::ip::Packet;
 use crate::tunnel::listener;
+use crate::tunnel::too_big::Teller;
 use counters::Counters;
 use course::Course;
 use egress::{BATCH, Egress};
@@ -67,6 +68,8 @@ pub struct Bridge {
     ingress: Option<Ingress>,
     egress: Option<Egress>,
     querier: Option<Querier>,
+    /// Tells sources of what is too big to go in.
+    teller: Option<Teller>,
     course: Course,
     readable: Readable,
     ready: Vec<u64>,
@@ -86,6 +89,7 @@ impl Bridge {
             Some(egress) if ask => Some(Querier::open(egress.interface(), now)?),
             _ => None,
         };
+        let teller = if ingress.is_some() { Some(Teller::open(now)?) } else { None };
         if let (Some(ingress), Some(egress)) = (&ingress, &egress) {
             if ingress.hears_itself() && ingress.interface() == egress.interface() {
                 egress.dont_loop()?;
@@ -107,7 +111,7 @@ impl Bridge {
         let recent = Recent::new(is_faithful, RandomState::new(), now);
         let (counters, bench, places) = (Counters::default(), Workbench::default(), Vec::with_capacity(BATCH));
         let course = Course { policy, recent, counters, bench, places };
-        Ok(Bridge { ingress, egress, querier, course, readable, ready: Vec::with_capacity(READY) })
+        Ok(Bridge { ingress, egress, querier, teller, course, readable, ready: Vec::with_capacity(READY) })
     }
 
     /// To wait on.
@@ -198,7 +202,7 @@ impl Bridge {
 
     /// From the interface into the tunnel.
     fn go_in(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
-        let Bridge { ingress: Some(ingress), course, .. } = self else { return Ok(()) };
+        let Bridge { ingress: Some(ingress), teller: Some(teller), course, .. } = self else { return Ok(()) };
         ingress.read(number, course, now)?;
         let (whole, in_pieces) = tunnel.limits();
         // Where the tunnel doesn't cut outer packets, inner ones are.
@@ -210,7 +214,7 @@ impl Bridge {
             Place::Slot(slot, start, end) => ingress.bytes(slot, start, end),
             Place::Made(start, end) => bench.get(start, end),
         };
-        send_into(tunnel, places, get, counters);
+        send_into(tunnel, places, get, counters, |packet, fits| teller.tell(packet, fits, now));
         Ok(())
     }
 
@@ -273,8 +277,15 @@ impl Bridge {
     }
 }
 
-/// Sends packets into the tunnel, but for those that it refuses.
-fn send_into<'b>(tunnel: &mut Tunnel, places: &[Place], get: impl Fn(Place) -> &'b [u8], counters: &mut Counters) {
+/// Sends packets into the tunnel, but for those that it refuses. `tell` tells the source of one that is too
+/// big what would fit, if it may.
+fn send_into<'b>(
+    tunnel: &mut Tunnel,
+    places: &[Place],
+    get: impl Fn(Place) -> &'b [u8],
+    counters: &mut Counters,
+    mut tell: impl FnMut(&[u8], usize) -> bool,
+) {
     for batch in places.chunks(BATCH) {
         let slices: [IoSlice<'_>; BATCH] =
             array::from_fn(|index| IoSlice::new(batch.get(index).map_or(&[], |place| get(*place))));
@@ -292,6 +303,9 @@ fn send_into<'b>(tunnel: &mut Tunnel, places: &[Place], get: impl Fn(Place) -> &
                     break;
                 }
                 Err(error) => {
+                    let packet = rest.get(done).filter(|_| error == Errno::EMSGSIZE);
+                    let is_told = packet.is_some_and(|packet| tell(packet, tunnel.limits().0));
+                    counters.told_too_big += u64::from(is_told);
                     *match error {
                         Errno::EMSGSIZE => &mut counters.too_big,
                         Errno::EBADMSG => &mut counters.malformed,

@@ -86,4 +86,6 @@ counters! {
     dropped_no_room,
     /// Data messages dropped: the kernel refused to send them there.
     dropped_error,
+    /// Sources that were told that a packet is too large.
+    told_too_large,
 }

@@ -16,6 +16,7 @@ use crate::sys::sockaddr::CompactAddress;
 use crate::tunnel::amt::mac::Capability;
 use crate::tunnel::amt::relay::{Counters, Relay};
 use crate::tunnel::ecn;
+use crate::tunnel::too_big::Teller;
 
 /// As many packets as go to a tunnel in one go.
 const CHUNK: usize = 64;
@@ -33,17 +34,19 @@ struct Receiver {
 }
 
 /// Room for what is under way, so that nothing is allocated for a packet.
-#[derive(Default)]
 pub(super) struct Fanout {
     /// By socket.
     receivers: Vec<Vec<Receiver>>,
     messages: Vec<Message>,
     workshop: Workshop,
+    /// Tells sources of what is too large.
+    teller: Teller,
 }
 
 impl Fanout {
-    pub fn new(sockets: usize) -> Fanout {
-        Fanout { receivers: (0..sockets).map(|_| Vec::new()).collect(), ..Fanout::default() }
+    pub fn open(sockets: usize, now: Instant) -> Result<Fanout> {
+        let receivers = (0..sockets).map(|_| Vec::new()).collect();
+        Ok(Fanout { receivers, messages: Vec::new(), workshop: Workshop::default(), teller: Teller::open(now)? })
     }
 
     /// Sends what has come in to all who want it.
@@ -65,7 +68,11 @@ impl Fanout {
                         match made {
                             Some(Made::Whole) => {}
                             Some(Made::Fragmented) => counters.fragmented += 1,
-                            Some(Made::TooLarge) => counters.dropped_too_large += receivers.len() as u64,
+                            Some(Made::TooLarge) => {
+                                counters.dropped_too_large += receivers.len() as u64;
+                                let is_told = self.teller.tell(&self.workshop.too_large, listener.limit, now);
+                                counters.told_too_large += u64::from(is_told);
+                            }
                             None => counters.dropped_packet += 1,
                         }
                     }

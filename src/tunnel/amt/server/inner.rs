@@ -184,6 +184,8 @@ impl Message {
 pub(super) struct Workshop {
     /// Packets that were fragmented.
     pub copied: Vec<u8>,
+    /// The last that was too large.
+    pub too_large: Vec<u8>,
     identification: u16,
 }
 
@@ -240,7 +242,8 @@ impl Workshop {
         pieces.iter().for_each(|piece| self.copied.extend_from_slice(piece));
         let packet = Packet::parse(self.copied.get(at..)?).ok()?;
         let Ok(parts) = fragments(&packet, limit) else {
-            self.copied.truncate(at);
+            self.too_large.clear();
+            self.too_large.extend(self.copied.drain(at..));
             return Some(Made::TooLarge);
         };
         let payload = at + packet.header_len();

@@ -82,7 +82,7 @@ impl Server {
         }
         Ok(Server {
             relay,
-            fanout: Fanout::new(listeners.len()),
+            fanout: Fanout::open(listeners.len(), Instant::now())?,
             listeners,
             upstream,
             ingress,
