@@ -1124,6 +1124,10 @@ struct castio_bridge_info {
      * Joins that were refused.
      */
     uint64_t refused_joins;
+    /**
+     * How often a source was told that its packet is too big (ICMPv6).
+     */
+    uint64_t told_too_big;
 };
 
 /**
@@ -1510,6 +1514,10 @@ struct castio_amt_relay_info {
      * Data messages dropped: the kernel refused to send them there.
      */
     uint64_t dropped_error;
+    /**
+     * How often a source was told that its packet is too large (ICMPv6).
+     */
+    uint64_t told_too_large;
 };
 
 /**
@@ -3726,6 +3734,17 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * again within 3 seconds, with less TTL than before, has come round and is dropped. IPv4 packets that are
  * too big and may be fragmented are (before they go in, unless the tunnel has CASTIO_TUNNEL_FRAGMENT).
  *
+ * Other packets that are too big are dropped and counted. With CAP_NET_RAW the source of one of IPv6 that
+ * doesn't fit into the tunnel is told what fits, 1,280 bytes at the least (ICMPv6's Packet Too Big): Linux
+ * then fragments what it sends to that group, and the sender may hear of it by IPV6_RECVERR. A /64 is told
+ * 10 times at once and 10 times a second at most, all together 100 times. IPv4 has no such message for what
+ * goes to a group, and of what is too big for the egress interface nobody is told.
+ *
+ * Interfaces may go and come. One that is made anew, with whatever index, that goes down and up, or gets
+ * its name back, is used again from the next castio_bridge_process on: groups are joined, and hosts asked,
+ * anew. One that is renamed is used no more, and another that gets its name is; likewise with an address.
+ * While there is none, nothing goes in by it, and what should leave by it is counted as failed.
+ *
  * - tunnel: from castio_tunnel_open. It stays yours, but for receiving from it; close the bridge first.
  * - options: its struct_size set.
  * - out: written with the handle, for castio_bridge_close.
@@ -3741,7 +3760,8 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * -EFAULT: tunnel, options or out is NULL. -ENOMEM: there isn't so much memory.
  * -EMFILE, -ENFILE: no descriptor left.
  *
- * A handle is for one thread at a time, the tunnel's. Since 0.1.0. See packet(7), raw(7), RFC 2365.
+ * A handle is for one thread at a time, the tunnel's. Since 0.1.0. See packet(7), raw(7), RFC 2365,
+ * RFC 4443.
  */
 int castio_bridge_open(struct castio_tunnel *tunnel,
                        const struct castio_bridge_options *options,
@@ -4122,8 +4142,10 @@ ssize_t castio_amt_find_relays(const char *source,
  * the source's address and port; or whole from packet sockets (`AF_PACKET`), among which isn't what this host
  * itself sends. A packet loses 1 of its TTL, as at
  * every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be;
- * else it is dropped and counted. Groups that don't leave their link (224.0.0.0/24, ff01::, ff02::)
- * are neither joined nor forwarded.
+ * else it is dropped and counted, and with CAP_NET_RAW an IPv6 source is told what fits (ICMPv6's Packet
+ * Too Big), as often as with castio_bridge_open. What ICMP says of the path to a gateway doesn't count,
+ * since anybody can say it: where a path is narrower than mtu, lower that. Groups that don't leave their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor
+ * forwarded.
  *
  * Nothing is kept of a gateway before it has shown that it gets what is sent to its address. Before
  * that AMT's answers are larger than what asks for them: 12 or 24 bytes for 8, and 66 or 106 for 8, IP's

@@ -1,12 +1,13 @@
-//! What fixed tunnels put on the wire, as tshark reads it.
+//! What fixed tunnels and bridges put on the wire, as tshark reads it.
 
 mod support;
 
 use std::path::Path as File;
 
 use castio::ffi::tunnel::*;
+use support::bridges::{Lans, Wish, pump};
 use support::hosts;
-use support::tools;
+use support::tools::{self, Tool};
 use support::tunnels::{Capture, Inner, KINDS, OPTIONS, Path};
 use support::udp::{FAMILIES, Family};
 
@@ -61,17 +62,51 @@ fn every_kind_is_read_as_what_it_is() {
             packets.extend(capture.packets());
             expected.push(line(kind, outer, inner));
         }
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("packets.pcap");
-        write_capture(&file, &packets);
-        let mut command = tshark.command();
-        command.arg("-n").arg("-r").arg(&file).args(["-T", "fields", "-E", "separator=|"]);
-        command.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
-        command.args(FIELDS.iter().flat_map(|field| ["-e", field]));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(read(&tshark, &packets, &FIELDS), expected);
+    });
+}
+
+/// A line of these fields for each packet.
+fn read(tshark: &Tool, packets: &[Vec<u8>], fields: &[&str]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("packets.pcap");
+    write_capture(&file, packets);
+    let mut command = tshark.command();
+    command.arg("-n").arg("-r").arg(&file).args(["-T", "fields", "-E", "separator=|"]);
+    command.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
+    command.args(fields.iter().flat_map(|field| ["-e", field]));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_source_is_told_what_it_understands() {
+    let Some(tshark) = tools::find("tshark", "tshark") else { return };
+    hosts::test(|network| {
+        let lans = Lans::new(network);
+        let capture = Capture::new(&lans.source, "eth0");
+        let wish = Wish { ingress: Some("lan"), groups: Some("*"), ..Wish::default() };
+        let (a, _b) =
+            lans.bridges(CASTIO_TUNNEL_UDP, Family::V6, &wish, &Wish { egress: Some("lan"), ..Wish::default() });
+        lans.sender(Family::V6, 9).send(&"x".repeat(1452), "ff15::1");
+        pump(&[&a], "the source is told", || a.info().told_too_big == 1);
+        let is_told = |packet: &Vec<u8>| packet[0] >> 4 == 6 && packet[6] == 58 && packet[40] == 2;
+        let packets: Vec<_> = std::iter::from_fn(|| capture.packet()).filter(is_told).collect();
+        let fields = [
+            "frame.len",
+            "ipv6.src",
+            "ipv6.dst",
+            "icmpv6.type",
+            "icmpv6.code",
+            "icmpv6.mtu",
+            "icmpv6.checksum.status",
+            "udp.dstport",
+            "_ws.malformed",
+        ];
+        // What it quotes comes behind the comma.
+        let line = "1280|fd21::1,fd21::9|fd21::9,ff15::1|2|0|1450|1|5000|";
+        assert_eq!(read(&tshark, &packets, &fields), [line]);
     });
 }
 

@@ -9,7 +9,7 @@ static const struct counter bridge_counters[] = {
     BRIDGE(packets_in), BRIDGE(bytes_in), BRIDGE(packets_out), BRIDGE(bytes_out), BRIDGE(not_multicast),
     BRIDGE(scope), BRIDGE(ttl), BRIDGE(back), BRIDGE(unwanted), BRIDGE(malformed), BRIDGE(too_big),
     BRIDGE(cut), BRIDGE(not_udp), BRIDGE(no_room), BRIDGE(failed), BRIDGE(buffer), BRIDGE(reports),
-    BRIDGE(queries), BRIDGE(refused_joins),
+    BRIDGE(queries), BRIDGE(refused_joins), BRIDGE(told_too_big),
 };
 
 static const struct counter tunnel_counters[] = {

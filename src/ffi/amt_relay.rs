@@ -71,8 +71,10 @@ pub struct castio_amt_relay_options {
 /// the source's address and port; or whole from packet sockets (`AF_PACKET`), among which isn't what this host
 /// itself sends. A packet loses 1 of its TTL, as at
 /// every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be;
-/// else it is dropped and counted. Groups that don't leave their link (224.0.0.0/24, ff01::, ff02::)
-/// are neither joined nor forwarded.
+/// else it is dropped and counted, and with CAP_NET_RAW an IPv6 source is told what fits (ICMPv6's Packet
+/// Too Big), as often as with castio_bridge_open. What ICMP says of the path to a gateway doesn't count,
+/// since anybody can say it: where a path is narrower than mtu, lower that. Groups that don't leave their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor
+/// forwarded.
 ///
 /// Nothing is kept of a gateway before it has shown that it gets what is sent to its address. Before
 /// that AMT's answers are larger than what asks for them: 12 or 24 bytes for 8, and 66 or 106 for 8, IP's

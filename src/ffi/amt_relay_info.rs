@@ -87,6 +87,8 @@ pub struct castio_amt_relay_info {
     pub dropped_no_room: u64,
     /// Data messages dropped: the kernel refused to send them there.
     pub dropped_error: u64,
+    /// How often a source was told that its packet is too large (ICMPv6).
+    pub told_too_large: u64,
 }
 
 /// Tells how many tunnels and groups there are, and what has been done so far.
@@ -152,6 +154,7 @@ pub unsafe extern "C" fn castio_amt_relay_info(
             dropped_rate: counters.dropped_rate,
             dropped_no_room: counters.dropped_no_room,
             dropped_error: counters.dropped_error,
+            told_too_large: counters.told_too_large,
         });
         Ok(())
     })

@@ -65,6 +65,17 @@ pub struct castio_bridge_options {
 /// again within 3 seconds, with less TTL than before, has come round and is dropped. IPv4 packets that are
 /// too big and may be fragmented are (before they go in, unless the tunnel has CASTIO_TUNNEL_FRAGMENT).
 ///
+/// Other packets that are too big are dropped and counted. With CAP_NET_RAW the source of one of IPv6 that
+/// doesn't fit into the tunnel is told what fits, 1,280 bytes at the least (ICMPv6's Packet Too Big): Linux
+/// then fragments what it sends to that group, and the sender may hear of it by IPV6_RECVERR. A /64 is told
+/// 10 times at once and 10 times a second at most, all together 100 times. IPv4 has no such message for what
+/// goes to a group, and of what is too big for the egress interface nobody is told.
+///
+/// Interfaces may go and come. One that is made anew, with whatever index, that goes down and up, or gets
+/// its name back, is used again from the next castio_bridge_process on: groups are joined, and hosts asked,
+/// anew. One that is renamed is used no more, and another that gets its name is; likewise with an address.
+/// While there is none, nothing goes in by it, and what should leave by it is counted as failed.
+///
 /// - tunnel: from castio_tunnel_open. It stays yours, but for receiving from it; close the bridge first.
 /// - options: its struct_size set.
 /// - out: written with the handle, for castio_bridge_close.
@@ -80,7 +91,8 @@ pub struct castio_bridge_options {
 /// -EFAULT: tunnel, options or out is NULL. -ENOMEM: there isn't so much memory.
 /// -EMFILE, -ENFILE: no descriptor left.
 ///
-/// A handle is for one thread at a time, the tunnel's. Since 0.1.0. See packet(7), raw(7), RFC 2365.
+/// A handle is for one thread at a time, the tunnel's. Since 0.1.0. See packet(7), raw(7), RFC 2365,
+/// RFC 4443.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_open(
     tunnel: *mut castio_tunnel,
@@ -265,6 +277,8 @@ pub struct castio_bridge_info {
     pub queries: u64,
     /// Joins that were refused.
     pub refused_joins: u64,
+    /// How often a source was told that its packet is too big (ICMPv6).
+    pub told_too_big: u64,
 }
 
 /// Tells what a bridge has carried so far, and what not, and why. No system call.
@@ -313,6 +327,7 @@ fn filled(bridge: &mut Bridge, struct_size: usize) -> castio_bridge_info {
         reports: counters.reports,
         queries: counters.queries,
         refused_joins: counters.refused_joins,
+        told_too_big: counters.told_too_big,
     }
 }
 
