@@ -21,6 +21,7 @@ pub mod owner;
 pub mod packet;
 pub mod poll;
 pub mod random;
+pub mod reports;
 pub mod sigpipe;
 pub mod sockaddr;
 pub mod socket;

@@ -17,6 +17,9 @@ pub struct IntOption(c_int, c_int);
 /// Not in the libc crate: since Linux 4.20.
 const IPV6_MULTICAST_ALL: c_int = 29;
 
+/// Not in the libc crate for every target: <linux/in6.h>.
+const IPV6_HDRINCL: c_int = 36;
+
 /// SO_PROTOCOL's value for UDP.
 pub const UDP: i32 = libc::IPPROTO_UDP;
 
@@ -115,6 +118,8 @@ impl IntOption {
     pub const MTU_DISCOVER_PROBE: i32 = libc::IP_PMTUDISC_PROBE;
     /// ip(7): what is sent begins with its IP header.
     pub const IPV4_HEADER_INCLUDED: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_HDRINCL);
+    /// The same of IPv6: since Linux 4.5.
+    pub const IPV6_HEADER_INCLUDED: IntOption = IntOption(libc::IPPROTO_IPV6, IPV6_HDRINCL);
     /// ip(7): the path MTU to the peer.
     pub const IPV4_PATH_MTU: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_MTU);
     /// ip(7): the index, in network byte order, of the interface by which unicast leaves.

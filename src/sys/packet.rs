@@ -123,7 +123,7 @@ pub fn socket(protocol: Protocol, wanted: Wanted) -> Result<OwnedFd> {
 }
 
 /// Instructions of the classic packet filter (bpf(4) of BSD; the kernel's networking/filter).
-mod filter {
+pub(super) mod filter {
     use libc::sock_filter;
 
     const NETWORK: i32 = -0x10_0000;
@@ -165,6 +165,17 @@ mod filter {
         op(0x25, yes, no, value)
     }
 
+    /// Loads a byte of what the socket gets.
+    pub const fn own_byte(at: u32) -> sock_filter {
+        op(0x30, 0, 0, at)
+    }
+
+    /// Loads the byte behind the IPv4 header with which what the socket gets begins, and keeps where it is.
+    pub const BYTE_BEHIND_V4: [sock_filter; 2] = [op(0xb1, 0, 0, 0), op(0x50, 0, 0, 0)];
+    /// Loads the length of what the socket gets.
+    pub const LEN: sock_filter = op(0x80, 0, 0, 0);
+    /// What was loaded, less what is kept.
+    pub const MINUS_KEPT: sock_filter = op(0x1c, 0, 0, 0);
     pub const TAKE: sock_filter = op(0x06, 0, 0, 0x4_0000);
     pub const LEAVE: sock_filter = op(0x06, 0, 0, 0);
 }
@@ -246,7 +257,6 @@ fn all_groups(interface: u32) -> libc::packet_mreq {
     request
 }
 
-/// SO_ATTACH_FILTER.
 fn attach_filter(fd: BorrowedFd<'_>, protocol: Protocol, wanted: Wanted) -> Result<()> {
     let instructions = match (protocol, wanted) {
         (Protocol::V4, Wanted::Groups) => V4,
@@ -254,6 +264,11 @@ fn attach_filter(fd: BorrowedFd<'_>, protocol: Protocol, wanted: Wanted) -> Resu
         (Protocol::V4, Wanted::Reports) => V4_REPORTS,
         (Protocol::V6, Wanted::Reports) => V6_REPORTS,
     };
+    attach(fd, instructions)
+}
+
+/// SO_ATTACH_FILTER.
+pub(super) fn attach(fd: BorrowedFd<'_>, instructions: &[sock_filter]) -> Result<()> {
     let program = sock_fprog { len: instructions.len() as u16, filter: instructions.as_ptr().cast_mut() };
     // The kernel copies the instructions.
     set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
