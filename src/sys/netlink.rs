@@ -42,6 +42,8 @@ pub enum Change {
         flags: Flags,
         /// How often its carrier came or went so far.
         carrier_changes: u32,
+        /// The longest packet that it sends.
+        mtu: u32,
     },
     /// An interface that is no more.
     LinkGone {
@@ -262,7 +264,8 @@ impl<'b> Message<'b> {
         }
         let changes = self.attribute(LINK_BYTES, IFLA_CARRIER_CHANGES);
         let carrier_changes = changes.and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
-        Some(Change::Link { index, name, flags: Flags(u32_at(self.body, 8)?), carrier_changes })
+        let mtu = self.attribute(LINK_BYTES, libc::IFLA_MTU).and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
+        Some(Change::Link { index, name, flags: Flags(u32_at(self.body, 8)?), carrier_changes, mtu })
     }
 
     /// IFA_LOCAL is the interface's own where IFA_ADDRESS is the other end of a link.

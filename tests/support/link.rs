@@ -90,6 +90,11 @@ impl Watch {
         std::iter::from_fn(|| self.packet()).flat_map(|packet| records(&packet).unwrap_or_default()).collect()
     }
 
+    /// All that waits now, each from its IP header on if it is an IP packet.
+    pub fn packets(&self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.packet()).collect()
+    }
+
     fn packet(&self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; 2048];
         let at = bytes.as_mut_ptr().cast();

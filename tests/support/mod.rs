@@ -3,6 +3,7 @@
 
 pub mod allocations;
 pub mod amt;
+pub mod announce;
 pub mod bridges;
 pub mod datagrams;
 pub mod declarations;

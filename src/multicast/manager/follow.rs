@@ -57,7 +57,9 @@ impl Manager<'_> {
                 }
             }
         }
+        self.distrusts_kernel = true;
         found.into_iter().for_each(|change| self.apply(change));
+        self.distrusts_kernel = false;
         Ok(())
     }
 
@@ -195,9 +197,9 @@ impl Manager<'_> {
 
 fn record(links: &mut Links, change: &Change) {
     match *change {
-        Change::Link { index, name, flags, carrier_changes } => {
+        Change::Link { index, name, flags, carrier_changes, mtu } => {
             let addresses = links.remove(&index).map(|link| link.addresses).unwrap_or_default();
-            links.insert(index, Link { padded_name: name, flags, carrier_changes, addresses });
+            links.insert(index, Link { padded_name: name, flags, carrier_changes, mtu, addresses });
         }
         Change::Address { index, ip } => {
             if let Some(link) = links.get_mut(&index).filter(|link| !link.addresses.contains(&ip)) {

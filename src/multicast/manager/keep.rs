@@ -10,7 +10,7 @@ use crate::error::Errno;
 use crate::sys::interface::Name;
 
 /// How long until what was refused is tried again: at first, and at most.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
 impl Manager<'_> {
@@ -63,6 +63,7 @@ impl Manager<'_> {
             Ok(number) => {
                 membership.socket = Some(number);
                 membership.state = State::Down;
+                self.voices.open(key.group);
                 self.refused.remove(&(interface, key));
                 if self.refused.is_empty() {
                     self.retry = None;
@@ -120,55 +121,18 @@ impl Manager<'_> {
         }
     }
 
-    /// Leaves and joins again what is joined on an interface, so that reports go out.
-    pub(super) fn announce_on(&mut self, interface: u32, of: impl Fn(Key) -> bool, is_told: bool) {
-        let is_live = self.links.get(&interface).is_some_and(Link::is_live);
-        // All sources of a group go before one comes again: the kernel adds those that come to the group
-        // that others hold, even where that was on an interface that is gone, whose index is used again.
-        for (key, membership) in self.memberships.get(&interface).into_iter().flatten() {
-            if let Some(number) = membership.socket.filter(|_| key.source.is_some() && of(*key)) {
-                self.sockets.request_leave(number, *key, interface);
-            }
-        }
-        for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten() {
-            let Some(number) = membership.socket.filter(|_| of(*key)) else { continue };
-            match self.sockets.rejoin(number, *key, interface) {
-                Ok(()) if is_live && is_told => {
-                    becomes_live(&mut self.events, &self.links, interface, *key, membership);
-                }
-                Ok(()) => {}
-                Err(error) => {
-                    // It has left, and its room with it.
-                    self.sockets.leave(number, *key, interface);
-                    (membership.socket, membership.state) = (None, State::Refused(error));
-                    tell(&mut self.events, &self.links, interface, *key, What::Refused(error));
-                    self.refused.insert((interface, *key));
-                    self.retry.get_or_insert_with(|| (RETRY_FIRST, Instant::now() + RETRY_FIRST));
-                }
-            }
-        }
-    }
-
-    /// By time.
-    pub(super) fn announce_all(&mut self, now: Instant) {
-        for interface in self.memberships.keys().copied().collect::<Vec<_>>() {
-            self.announce_on(interface, |_| true, false);
-        }
-        self.announce = self.announce.map(|(every, _)| (every, now + every));
-    }
-
     pub(super) fn name(&self, interface: u32) -> Name {
         name(&self.links, interface)
     }
 }
 
-fn becomes_live(events: &mut Events, links: &Links, interface: u32, key: Key, membership: &mut Membership) {
+pub(super) fn becomes_live(events: &mut Events, links: &Links, interface: u32, key: Key, membership: &mut Membership) {
     let what = if membership.was_joined { What::Rejoined } else { What::Joined };
     (membership.state, membership.was_live, membership.was_joined) = (State::Live, true, true);
     tell(events, links, interface, key, what);
 }
 
-fn tell(events: &mut Events, links: &Links, interface: u32, key: Key, what: What) {
+pub(super) fn tell(events: &mut Events, links: &Links, interface: u32, key: Key, what: What) {
     events.push(Event { what, key: Some(key), interface, name: name(links, interface) });
 }
 

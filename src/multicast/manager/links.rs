@@ -14,6 +14,8 @@ pub struct Link {
     pub flags: Flags,
     /// How often its carrier came or went.
     pub carrier_changes: u32,
+    /// The longest packet that it sends.
+    pub mtu: u32,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }

@@ -2,13 +2,18 @@
 //! becomes of the interfaces.
 //!
 //! The kernel's traps that this absorbs: a membership goes silently with its interface; after a lost
-//! carrier it stays, but no report goes out, so a switch that snoops stays silent; a membership on an
-//! interface that is gone still takes room.
+//! carrier it stays, but no report goes out, so a switch that snoops stays silent; leaving and joining again
+//! makes one go out only where no other socket of this host holds the group; a membership on an interface
+//! that is gone still takes room.
 
+mod announce;
 mod follow;
 mod keep;
+mod querier;
 mod receive;
+mod report;
 mod sockets;
+mod voice;
 
 pub mod events;
 pub mod links;
@@ -29,6 +34,7 @@ use links::Links;
 use receive::Inbox;
 use selector::Selector;
 use sockets::{OWN, Sockets};
+use voice::Voices;
 use wish::{Key, Membership, State, Status, Wishes};
 
 const EVENTS: usize = 16_384;
@@ -48,16 +54,22 @@ pub struct Manager<'fd> {
     refused: BTreeSet<(u32, Key)>,
     events: Events,
     announce: Option<(Duration, Instant)>,
+    /// Says what is joined, where this process may.
+    voices: Voices,
+    /// Where it is to be said once more, and when.
+    again: Option<(Instant, BTreeSet<u32>)>,
     retry: Option<(Duration, Instant)>,
     /// Something that may change which way a route leads.
     routes_changed: bool,
     /// Changes were lost: everything is to be looked at anew.
     lost_track: bool,
+    /// What was joined may be gone without a word.
+    distrusts_kernel: bool,
     inbox: Option<Inbox>,
 }
 
 impl<'fd> Manager<'fd> {
-    /// Wishes for nothing yet. `announce`: how often to leave and join again.
+    /// Wishes for nothing yet. `announce`: how often to report everything anew.
     pub fn open(fd: BorrowedFd<'fd>, announce: Option<Duration>, events: usize) -> Result<Manager<'fd>> {
         let mut manager = Manager {
             sockets: Sockets::open(fd)?,
@@ -71,9 +83,12 @@ impl<'fd> Manager<'fd> {
             refused: BTreeSet::new(),
             events: Events::new(if events == 0 { EVENTS } else { events }),
             announce: announce.map(|every| (every, Instant::now() + every)),
+            voices: Voices::default(),
+            again: None,
             retry: None,
             routes_changed: false,
             lost_track: false,
+            distrusts_kernel: false,
             inbox: None,
         };
         manager.look_at_everything()?;
@@ -172,6 +187,9 @@ impl<'fd> Manager<'fd> {
         if self.announce.is_some_and(|(_, at)| at <= now) {
             self.announce_all(now);
         }
+        if self.again.as_ref().is_some_and(|(at, _)| *at <= now) {
+            self.say_again();
+        }
         self.watch_sockets();
         Ok(())
     }
@@ -179,7 +197,8 @@ impl<'fd> Manager<'fd> {
     /// When there is something to do by time.
     pub fn timer(&self) -> Option<Instant> {
         let announce = self.announce.filter(|_| !self.memberships.is_empty());
-        [announce, self.retry].into_iter().flatten().map(|(_, at)| at).min()
+        let again = self.again.as_ref().map(|(at, _)| *at);
+        [announce, self.retry].into_iter().flatten().map(|(_, at)| at).chain(again).min()
     }
 
     /// [`Manager::process`] until there is an event.
