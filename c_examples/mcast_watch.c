@@ -9,7 +9,7 @@ static void usage(void)
          "  -i, --interface NAME  joins on these: a name, a pattern \"eth*\", an address, an index, \"*\" for all\n"
          "                        that there are and will be; may be repeated; default: that of the route\n"
          "  -s, --source ADDRESS  from this source only\n"
-         "  -r, --reannounce S    joins anew every so many seconds, for a switch with snooping but no querier\n"
+         "  -r, --reannounce S    reports anew every so many seconds, for a switch with snooping but no querier\n"
          "  -t, --time S          ends after so many seconds\n"
          "  -1, --once            shows the table once, after a second or the time of -t, and ends\n"
          "  -j, --json            tells it as JSON, one object in a line each second\n"

@@ -23,10 +23,9 @@ pub struct castio_membership(pub(super) Manager<'static>);
 pub struct castio_membership_options {
     /// sizeof(struct castio_membership_options).
     pub struct_size: usize,
-    /// Every so many seconds everything that is joined is left and joined again, so that reports go out:
-    /// for a switch with IGMP or MLD snooping on a network where nobody queries, which forgets a group
-    /// after about 4 minutes. For the moment between (microseconds) a datagram may be missed; and where
-    /// another socket of this host holds a group too, the kernel reports nothing. 0: never.
+    /// Every so many seconds everything that is joined is reported anew, as castio_membership_open() says:
+    /// for a switch with IGMP or MLD snooping on a network where nobody queries, which forgets a group after
+    /// about 4 minutes. 0: never.
     pub reannounce_s: c_uint,
     /// How many events are kept until castio_membership_events takes them; 0 for 16,384.
     pub events: usize,
@@ -38,6 +37,23 @@ pub struct castio_membership_options {
 /// Follows the kernel by rtnetlink; without a thread: call castio_membership_process when
 /// castio_membership_fd is readable or castio_membership_timeout_ms has passed, or let
 /// castio_membership_wait or castio_membership_receive do it.
+///
+/// What a switch may have forgotten is reported anew: when a carrier returns, with an interface's first
+/// IPv4 address, and every reannounce_s.
+///
+/// With CAP_NET_RAW the handle sends the reports itself, many groups in a packet, in the version of IGMP or
+/// MLD that the interface's router asks in. Nothing is left for it, no datagram is missed, and the reports go
+/// out also where other sockets of this host hold the same groups. What has a cause is reported once more
+/// within a second. For this the handle opens a raw socket with the first group of IPv4 that it joins and
+/// one with the first of IPv6, and keeps them if the process gives the capability up.
+///
+/// Without CAP_NET_RAW it leaves and joins again, so that the kernel reports: for the moment between
+/// (microseconds) a datagram may be missed; IGMPv2 and MLDv1 say on the wire that the group is left, which
+/// a switch with fast leave acts on; and where another socket of this host holds a group too, the kernel
+/// reports nothing. With the capability this is so only where the kernel alone can report: IPv4 on an
+/// interface without an IPv4 address, and IPv6 for some minutes where a router asked in MLDv1 before the
+/// first group of IPv6 was joined. In either case it leaves and joins where the kernel itself may have
+/// forgotten: after it told more by rtnetlink than there was room for.
 ///
 /// Where a socket is full (net.ipv4.igmp_max_memberships, 20 groups; net.ipv4.igmp_max_msf, 10 sources;
 /// net.core.optmem_max) the handle makes further sockets, of the same kind and bound alike, so that
@@ -60,7 +76,7 @@ pub struct castio_membership_options {
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// A handle is for one thread at a time, in the socket's network namespace. Since 0.1.0. See
-/// rtnetlink(7), ip(7), RFC 4541.
+/// rtnetlink(7), ip(7), raw(7), capabilities(7), RFC 3376, RFC 3810, RFC 4541.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_membership_open(
     fd: c_int,

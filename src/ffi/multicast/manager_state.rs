@@ -20,7 +20,7 @@ use crate::sys::sockaddr;
 pub const CASTIO_MEMBERSHIP_JOINED: c_int = 1;
 /// castio_membership_event: nothing can arrive there any more; `error` says why.
 pub const CASTIO_MEMBERSHIP_LOST: c_int = 2;
-/// castio_membership_event: joined again, and reported anew.
+/// castio_membership_event: there again, and reported anew.
 pub const CASTIO_MEMBERSHIP_REJOINED: c_int = 3;
 /// castio_membership_event: the kernel refused to join; `error` says why. It is tried again.
 pub const CASTIO_MEMBERSHIP_REFUSED: c_int = 4;
