@@ -111,7 +111,10 @@ pub(super) fn options(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
         let len = match *rest.first()? {
             END => return None,
             NO_OPERATION => 1,
-            _ => usize::from(*rest.get(1)?).max(1),
+            _ => match *rest.get(1)? {
+                0 | 1 => return None,
+                len => usize::from(len),
+            },
         };
         let (option, behind) = rest.split_at_checked(len)?;
         rest = behind;
@@ -173,6 +176,16 @@ mod tests {
         let header = Header { router_alert: true, ..HEADER }.build().unwrap();
         assert_eq!(header[0], 0x46);
         assert_eq!(header[20..], [0x94, 4, 0, 0]);
+    }
+
+    #[test]
+    fn options_end_with_one_whose_length_cannot_be() {
+        let count = |bytes: &[u8]| options(bytes).count();
+        assert_eq!(count(&[1, 0x83, 3, 4, 1, 0x94, 4, 0, 0]), 4);
+        assert_eq!(count(&[1, 0, 0x94, 4, 0, 0]), 1);
+        for bad in [[0x83, 0, 1, 1], [0x83, 1, 1, 1], [0x83, 5, 1, 1]] {
+            assert_eq!(count(&bad), 0, "{bad:?}");
+        }
     }
 
     #[test]
