@@ -18,6 +18,9 @@ pub const LIFETIME: Duration = Duration::from_secs(260);
 /// answers' time, and the way.
 pub const LAST_CALL: Duration = Duration::from_secs(4);
 
+/// From one look at everything to the next.
+const LOOK_LEAST: Duration = Duration::from_secs(1);
+
 /// As many as the kernel's limits let one join, roughly.
 const GROUPS_MAX: usize = 10_000;
 const SOURCES_MAX: usize = 64;
@@ -121,7 +124,7 @@ impl Asked {
         self.next
     }
 
-    /// Ends what is over.
+    /// Ends what is over. All is looked at, once a second at most.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Asked { groups, changes, .. } = self;
         groups.retain(|group, wanted| {
@@ -139,7 +142,7 @@ impl Asked {
             wanted.whole.is_some() || !wanted.sources.is_empty()
         });
         let times = groups.values().flat_map(|wanted| wanted.sources.values().chain(&wanted.whole));
-        self.next = times.min().copied();
+        self.next = times.min().map(|next| *next.max(&(now + LOOK_LEAST)));
     }
 
     /// What to do since the last call.
@@ -222,6 +225,25 @@ mod tests {
         assert_eq!(say(&mut asked, Kind::ChangeToInclude, &[3], now), [join(Some(source(3)))]);
         assert_eq!(at(&mut asked, now + LAST_CALL), [leave(Some(source(2)))]);
         assert_eq!(at(&mut asked, now + LIFETIME), [leave(Some(source(3)))]);
+    }
+
+    #[test]
+    fn many_that_end_one_after_the_other_are_looked_at_once_a_second() {
+        let (mut asked, mut now) = (Asked::default(), Instant::now());
+        let end = now + LIFETIME + Duration::from_secs(7);
+        for number in 0..5000_u16 {
+            let [high, low] = number.to_be_bytes();
+            let group = [239, 2, high, low].into();
+            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, now);
+            now += Duration::from_millis(1);
+        }
+        let mut looks = 0;
+        while let Some(next) = asked.timeout().filter(|next| *next <= end) {
+            asked.handle_timeout(next);
+            looks += 1;
+        }
+        assert_eq!((asked.group_count(), asked.take_changes().len()), (0, 10_000));
+        assert!(looks < 10, "{looks}");
     }
 
     #[test]
