@@ -50,7 +50,9 @@ impl Capability {
 pub fn response_mac(secret: &Secret, endpoint: SocketAddr, nonce: Nonce, capability: Capability) -> ResponseMac {
     let mut message = [0; Gateway::LEN + 4 + 1];
     let gateway = Gateway::from(endpoint);
-    let bytes = gateway.bytes().iter().copied().chain(nonce.bytes()).chain([capability as u8]);
+    // `::a.b.c.d` and `a.b.c.d` have the same bytes, and needn't be the same host.
+    let family = if endpoint.ip().to_canonical().is_ipv6() { 0x80 } else { 0 };
+    let bytes = gateway.bytes().iter().copied().chain(nonce.bytes()).chain([capability as u8 | family]);
     message.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
     let [mac @ .., _, _] = siphash(secret, &message).to_le_bytes();
     ResponseMac(mac)
@@ -135,7 +137,7 @@ mod tests {
         let here = endpoint("192.0.2.1:5000");
         let mac = secrets.sign(here, nonce(1), Capability::Plain);
         assert_eq!(secrets.verify(here, nonce(1), mac, now), Some(Capability::Plain));
-        for other in ["192.0.2.2:5000", "192.0.2.1:5001", "[2001:db8::1]:5000"] {
+        for other in ["192.0.2.2:5000", "192.0.2.1:5001", "[2001:db8::1]:5000", "[::192.0.2.1]:5000"] {
             assert_eq!(secrets.verify(endpoint(other), nonce(1), mac, now), None, "{other}");
         }
         assert_eq!(secrets.verify(here, nonce(2), mac, now), None);
