@@ -24,10 +24,14 @@ pub struct Member {
     pub filter: Filter,
 }
 
-/// A source wanted by name, and by how many.
-#[derive(Debug)]
+/// With more changes that wait than this, a group's next ones wait for these: then they are what is left
+/// of all that has happened in between. So what waits is no more than there is to join and to leave,
+/// however often a report changes its mind.
+const CHANGES_MAX: usize = 1024;
+
+/// How many want a source by name.
+#[derive(Debug, Default)]
 struct Want {
-    source: IpAddr,
     count: u32,
     is_joined: bool,
 }
@@ -41,14 +45,17 @@ pub struct Channel {
     /// How many want it whole.
     open: u32,
     is_joined: bool,
-    wants: Vec<Want>,
+    wants: HashMap<IpAddr, Want>,
+    /// It is among those to settle when there is room for their changes.
+    is_late: bool,
     /// Nothing runs out before.
     next: Option<Tick>,
 }
 
 impl Channel {
     fn new(group: IpAddr) -> Channel {
-        Channel { group, members: Vec::new(), open: 0, is_joined: false, wants: Vec::new(), next: None }
+        let (members, wants) = (Vec::new(), HashMap::new());
+        Channel { group, members, open: 0, is_joined: false, wants, is_late: false, next: None }
     }
 
     /// Who wants it.
@@ -61,8 +68,8 @@ impl Channel {
         self.members.get(member as usize)
     }
 
-    /// Counts what a member wants, or wanted.
-    fn count(&mut self, member: u32, is_more: bool) {
+    /// Counts what a member wants, or wanted; which sources it is about goes into `touched`.
+    fn count(&mut self, member: u32, is_more: bool, touched: &mut Vec<IpAddr>) {
         let Channel { members, open, wants, .. } = self;
         let Some(Member { filter, .. }) = members.get(member as usize) else { return };
         let change = |count: &mut u32| *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
@@ -70,33 +77,57 @@ impl Channel {
             return change(open);
         }
         for source in filter.included() {
-            match wants.iter_mut().find(|want| want.source == source) {
+            touched.push(source);
+            match wants.get_mut(&source) {
                 Some(want) => change(&mut want.count),
-                None if is_more => wants.push(Want { source, count: 1, is_joined: false }),
+                None if is_more => drop(wants.insert(source, Want { count: 1, is_joined: false })),
                 None => {}
             }
         }
     }
 
     /// Tells what is to be joined and left so that all get what they want: what is new comes first.
-    fn settle(&mut self, changes: &mut VecDeque<Change>) {
-        let (group, is_open) = (self.group, self.open > 0);
-        if is_open && !self.is_joined {
+    /// `touched`: the sources to look at, if the group wasn't wanted whole before and isn't now.
+    fn settle(&mut self, touched: &mut Vec<IpAddr>, changes: &mut VecDeque<Change>) {
+        let (group, is_open, was_open) = (self.group, self.open > 0, self.is_joined);
+        if is_open != was_open || self.is_late {
+            touched.clear();
+            touched.extend(self.wants.keys());
+            touched.sort_unstable();
+        }
+        if is_open && !was_open {
             changes.push_back(Change::Join(group, None));
         }
-        let is_wanted = |want: &Want| !is_open && want.count > 0;
-        for want in self.wants.iter().filter(|want| is_wanted(want) && !want.is_joined) {
-            changes.push_back(Change::Join(group, Some(want.source)));
+        for source in touched.iter() {
+            let Some(want) = self.wants.get_mut(source).filter(|want| !want.is_joined) else { continue };
+            if !is_open && want.count > 0 {
+                want.is_joined = true;
+                changes.push_back(Change::Join(group, Some(*source)));
+            }
         }
-        if !is_open && self.is_joined {
+        if !is_open && was_open {
             changes.push_back(Change::Leave(group, None));
         }
-        for want in self.wants.iter().filter(|want| !is_wanted(want) && want.is_joined) {
-            changes.push_back(Change::Leave(group, Some(want.source)));
+        for source in touched.drain(..) {
+            let Some(want) = self.wants.get_mut(&source) else { continue };
+            if want.is_joined && (is_open || want.count == 0) {
+                want.is_joined = false;
+                changes.push_back(Change::Leave(group, Some(source)));
+            }
+            if want.count == 0 {
+                self.wants.remove(&source);
+            }
         }
-        self.is_joined = is_open;
-        self.wants.iter_mut().for_each(|want| want.is_joined = is_wanted(want));
-        self.wants.retain(|want| want.count > 0);
+        (self.is_joined, self.is_late) = (is_open, false);
+    }
+
+    /// Forgets sources that nobody wants any more, and that aren't joined.
+    fn forget(&mut self, touched: &mut Vec<IpAddr>) {
+        for source in touched.drain(..) {
+            if self.wants.get(&source).is_some_and(|want| want.count == 0 && !want.is_joined) {
+                self.wants.remove(&source);
+            }
+        }
     }
 }
 
@@ -108,7 +139,11 @@ pub struct Channels {
     free: Vec<u32>,
     next: Option<Tick>,
     /// What is to be done upstream.
-    pub changes: VecDeque<Change>,
+    changes: VecDeque<Change>,
+    /// The channels to settle when that is done.
+    late: Vec<u32>,
+    /// Room for sources.
+    touched: Vec<IpAddr>,
 }
 
 impl Channels {
@@ -170,34 +205,71 @@ impl Channels {
     /// Changes what a member wants.
     pub fn change<T>(&mut self, number: u32, member: u32, change: impl FnOnce(&mut Filter) -> T) -> Option<T> {
         let channel = self.slots.get_mut(number as usize)?.as_mut()?;
-        channel.count(member, false);
+        channel.count(member, false, &mut self.touched);
         let filter = channel.members.get_mut(member as usize).map(|member| &mut member.filter)?;
         let result = change(filter);
         let next = filter.next();
-        channel.count(member, true);
-        channel.settle(&mut self.changes);
+        channel.count(member, true, &mut self.touched);
         channel.next = earlier(channel.next, next);
         self.next = earlier(self.next, next);
+        self.settle(number);
         Some(result)
+    }
+
+    /// Settles a channel, now or later.
+    fn settle(&mut self, number: u32) {
+        let Channels { slots, changes, late, touched, .. } = self;
+        let Some(channel) = slots.get_mut(number as usize).and_then(Option::as_mut) else { return };
+        if channel.is_late {
+            channel.forget(touched);
+        } else if changes.len() < CHANGES_MAX {
+            channel.settle(touched, changes);
+        } else {
+            channel.forget(touched);
+            channel.is_late = true;
+            late.push(number);
+        }
+    }
+
+    /// The next thing to do upstream.
+    pub fn poll_change(&mut self) -> Option<Change> {
+        while self.changes.is_empty() {
+            let number = self.late.pop()?;
+            let Some(channel) = self.slots.get_mut(number as usize).and_then(Option::as_mut) else { continue };
+            // Another channel of that number may be on time.
+            if channel.is_late {
+                channel.settle(&mut self.touched, &mut self.changes);
+            }
+        }
+        self.changes.pop_front()
+    }
+
+    /// How many things to do upstream wait.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.changes.len()
     }
 
     /// Takes a member out. The last one takes its place: that one's tunnel, if there is one.
     pub fn remove_member(&mut self, number: u32, member: u32) -> Option<u32> {
         let channel = self.slots.get_mut(number as usize)?.as_mut()?;
-        channel.count(member, false);
-        channel.settle(&mut self.changes);
+        channel.count(member, false, &mut self.touched);
         if (member as usize) < channel.members.len() {
             channel.members.swap_remove(member as usize);
         }
         let moved = channel.members.get(member as usize).map(|member| member.tunnel);
         if channel.members.is_empty() {
             self.remove(number);
+        } else {
+            self.settle(number);
         }
         moved
     }
 
     fn remove(&mut self, number: u32) {
-        let Some(channel) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
+        let Some(mut channel) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
+        // Nobody will look at it later.
+        channel.settle(&mut self.touched, &mut self.changes);
         self.by_group.remove(&channel.group);
         self.free.push(number);
         if self.is_empty() {
@@ -218,33 +290,37 @@ impl Channels {
             return;
         }
         self.next = None;
-        for (number, slot) in self.slots.iter_mut().enumerate() {
-            let Some(channel) = slot else { continue };
-            if channel.next.is_some_and(|next| next <= now) {
+        for number in 0..self.slots.len() as u32 {
+            let Channels { slots, touched, .. } = self;
+            let Some(channel) = slots.get_mut(number as usize).and_then(Option::as_mut) else { continue };
+            let is_due = channel.next.is_some_and(|next| next <= now);
+            if is_due {
                 channel.next = None;
                 for member in 0..channel.members.len() as u32 {
-                    channel.expire(member, now, |tunnel| each(number as u32, tunnel));
+                    channel.expire(member, now, touched, |tunnel| each(number, tunnel));
                 }
-                channel.settle(&mut self.changes);
             }
             self.next = earlier(self.next, channel.next);
+            if is_due {
+                self.settle(number);
+            }
         }
         self.next = self.next.map(|next| next.max(now + SECOND));
     }
 }
 
 impl Channel {
-    fn expire(&mut self, member: u32, now: Tick, each: impl FnOnce(u32)) {
+    fn expire(&mut self, member: u32, now: Tick, touched: &mut Vec<IpAddr>, each: impl FnOnce(u32)) {
         let next = |channel: &Channel| channel.members.get(member as usize).and_then(|member| member.filter.next());
         if next(self).is_some_and(|next| next <= now) {
-            self.count(member, false);
+            self.count(member, false, touched);
             if let Some(member) = self.members.get_mut(member as usize) {
                 member.filter.expire(now);
                 if member.filter.is_nothing() {
                     each(member.tunnel);
                 }
             }
-            self.count(member, true);
+            self.count(member, true, touched);
         }
         self.next = earlier(self.next, next(self));
     }

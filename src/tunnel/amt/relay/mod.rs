@@ -240,7 +240,7 @@ impl Relay {
 
     /// The next group to join or leave upstream.
     pub fn poll_change(&mut self) -> Option<Change> {
-        self.channels.changes.pop_front()
+        self.channels.poll_change()
     }
 
     /// What has happened so far.

@@ -118,6 +118,36 @@ fn as_many_as_the_limits_allow() {
     assert_eq!(world.changes(), ["-239.1.2.3", "+232.1.2.3 10.0.0.1", "+232.1.2.3 10.0.0.2"]);
 }
 
+/// A few bytes that change the mind of many take no more room than those many.
+#[test]
+fn a_group_wanted_whole_and_not_and_again_in_one_report() {
+    let mut world = World::new(Settings { answers_per_second: 0, ..Settings::default() });
+    for number in 0..50 {
+        let sources: Vec<String> = (0..60).map(|last| format!("10.0.{number}.{last}")).collect();
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        world.report(&format!("198.51.100.{number}:1"), ModeIsInclude, "239.1.2.3", &sources);
+    }
+    let mut joined = std::collections::BTreeSet::new();
+    follow(&mut world, &mut joined);
+    assert_eq!(joined.len(), 3000);
+    let answer = world.request("198.51.100.99:1", false, Dialect::Rfc, 7).unwrap();
+    let record = |kind| Record { kind, group: ip("239.1.2.3"), sources: Sources::NONE };
+    let flips: Vec<_> = (0..150).map(|number| record([ChangeToExclude, ChangeToInclude][number % 2])).collect();
+    for last in [ChangeToInclude, ChangeToExclude] {
+        for _ in 0..10 {
+            world.update("198.51.100.99:1", &answer, &flips);
+        }
+        world.update("198.51.100.99:1", &answer, &[record(last)]);
+        assert!(world.relay.channels.waiting() < 10_000, "{}", world.relay.channels.waiting());
+        follow(&mut world, &mut joined);
+        assert_eq!(joined, wanted(&world));
+    }
+    assert_eq!(joined.len(), 1);
+    world.pass(600.0);
+    follow(&mut world, &mut joined);
+    assert!(joined.is_empty());
+}
+
 /// Random reports: what is joined is the union of what is wanted, always, and nothing is left over.
 #[test]
 fn the_union_holds_whatever_happens() {
