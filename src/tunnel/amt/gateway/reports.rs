@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::groups::{Groups, Told};
-use super::handshake::{Endpoint, Tunnel};
+use super::handshake::{Endpoint, Session, Tunnel};
 use super::{Gateway, Phase};
 use crate::tunnel::amt::wire::{Dialect, Message};
 use crate::tunnel::listener::{self, Record, Sources, Version};
@@ -130,8 +130,6 @@ impl Gateway {
 
     /// Tells the relay that this gateway goes. `all`: every group is left for good.
     pub(super) fn quit(&mut self, all: bool) {
-        let Phase::Connected(session) = &self.phase else { return };
-        let (relay, endpoint, robustness) = (session.relay, session.endpoint, session.robustness);
         for mld in [false, true] {
             let Some(tunnel) = self.tunnel(mld) else { continue };
             let told = self.groups.goodbye(mld);
@@ -140,7 +138,7 @@ impl Gateway {
         if all {
             self.groups = Groups::default();
         }
-        if let Some(endpoint) = endpoint {
+        if let Phase::Connected(Session { relay, endpoint: Some(endpoint), robustness, .. }) = self.phase {
             (0..robustness).for_each(|_| self.send_teardown(relay, endpoint));
         }
         self.phase = Phase::Idle;

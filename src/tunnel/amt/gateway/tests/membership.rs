@@ -260,6 +260,17 @@ fn closing_leaves_and_tears_down() {
 }
 
 #[test]
+fn a_gateway_that_closes_before_it_has_a_relay_wants_nothing_more() {
+    for candidates in [asking(&[RELAY]), direct(&[RELAY]), vec![]] {
+        let mut rig = Rig::new(candidates);
+        rig.join(GROUP);
+        rig.sent();
+        rig.gateway.close();
+        assert_eq!((rig.gateway.group_count(), rig.gateway.state(), rig.next()), (0, State::Idle, None));
+    }
+}
+
+#[test]
 fn a_network_that_says_unreachable_makes_the_gateway_ask() {
     let mut rig = Rig::active();
     rig.now += SECOND * 20;
