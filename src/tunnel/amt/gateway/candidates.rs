@@ -1,6 +1,6 @@
 //! The relays to try, in turn, and those to leave alone for a while.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use super::super::PORT;
@@ -80,6 +80,16 @@ impl Candidates {
     /// Until when a relay rests, if it does.
     pub fn rests(&self, relay: SocketAddr, now: Instant) -> Option<Instant> {
         self.resting.iter().find(|(other, until)| *other == relay && *until > now).map(|(_, until)| *until)
+    }
+}
+
+/// A relay's address at the port of the one that was asked for it, and on its link if it is of a link.
+pub(super) fn beside(asked: SocketAddr, relay: IpAddr) -> SocketAddr {
+    match (relay, asked) {
+        (IpAddr::V6(v6), SocketAddr::V6(asked)) if v6.is_unicast_link_local() => {
+            SocketAddrV6::new(v6, asked.port(), 0, asked.scope_id()).into()
+        }
+        _ => SocketAddr::new(relay, asked.port()),
     }
 }
 

@@ -92,11 +92,12 @@ impl Gateway {
         if asked != nonce || discovery.attempts == 0 {
             return self.counters.drop(Dropped::Unasked);
         }
+        let relay = relay.to_canonical();
         if !candidates::is_relay(relay) {
             return self.counters.drop(Dropped::Malformed);
         }
         self.counters.advertisements += 1;
-        let relay = SocketAddr::new(relay, candidate.address.port());
+        let relay = candidates::beside(candidate.address, relay);
         match self.candidates.rests(relay, now) {
             // It leads where nobody is, or nobody may be: another one, or the same later.
             Some(until) => {

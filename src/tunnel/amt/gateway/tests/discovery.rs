@@ -212,6 +212,15 @@ fn a_silent_relay_is_left_if_asked_for_and_there_is_another() {
 }
 
 #[test]
+fn a_relay_on_the_link_is_on_the_link_of_the_one_that_was_asked() {
+    let mut rig = Rig::new(asking(&["[fe80::1%3]:2268"]));
+    rig.join(GROUP);
+    let nonce = rig.discovery("[fe80::1%3]:2268");
+    rig.advertise("[fe80::1%3]:2268", nonce, "fe80::2");
+    assert_eq!(rig.gateway.relay(), Some(at("[fe80::2%3]:2268")));
+}
+
+#[test]
 fn the_last_group_ends_the_looking() {
     let mut rig = Rig::new(asking(&[ASKED]));
     rig.join(GROUP);

@@ -21,11 +21,12 @@ fn an_advertisement_cant_lead_to_where_no_relay_can_be() {
     let mut rig = Rig::new(asking(&[RELAY]));
     rig.join(GROUP);
     let nonce = rig.discovery(RELAY);
-    for relay in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1"] {
+    let in_v6 = ["::ffff:0.0.0.0", "::ffff:255.255.255.255", "::ffff:224.0.0.1"];
+    for relay in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1"].into_iter().chain(in_v6) {
         rig.advertise(RELAY, nonce, relay);
         assert_eq!(rig.gateway.relay(), None, "{relay}");
     }
-    assert_eq!(rig.counters().malformed, 5);
+    assert_eq!(rig.counters().malformed, 8);
 }
 
 #[test]
