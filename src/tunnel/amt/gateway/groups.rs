@@ -33,6 +33,12 @@ impl Groups {
         self.joined.iter().sum()
     }
 
+    /// How many are kept in mind.
+    #[cfg(test)]
+    pub fn known(&self) -> usize {
+        self.all.len()
+    }
+
     /// Those joined, in no order.
     pub fn each(&self) -> impl Iterator<Item = (IpAddr, &Filter)> {
         self.all.iter().map(|(group, one)| (*group, &one.filter)).filter(|(_, filter)| !filter.is_none())
@@ -76,11 +82,16 @@ impl Groups {
         for group in
             self.fresh.iter().chain(&self.again).copied().filter(|group| is_of(mld, *group)).collect::<Vec<_>>()
         {
-            if self.filter(group).is_none() {
-                self.all.remove(&group);
-                self.fresh.remove(&group);
-                self.again.remove(&group);
-            }
+            self.forget(group);
+        }
+    }
+
+    /// If a group was left, that needn't be told.
+    pub fn forget(&mut self, group: IpAddr) {
+        if self.filter(group).is_none() {
+            self.all.remove(&group);
+            self.fresh.remove(&group);
+            self.again.remove(&group);
         }
     }
 

@@ -145,6 +145,10 @@ impl Gateway {
             Phase::Discovering(_) | Phase::Waiting(_) => true,
             Phase::Idle => false,
         };
+        if self.relay().is_none() {
+            // Nobody has been told of it.
+            self.groups.forget(group);
+        }
         if !is_connected && self.groups.count() > 0 {
             self.look_for_relay(now);
         }

@@ -221,6 +221,19 @@ fn a_relay_on_the_link_is_on_the_link_of_the_one_that_was_asked() {
 }
 
 #[test]
+fn groups_that_come_and_go_without_a_relay_are_forgotten() {
+    let mut rig = Rig::new(asking(&[RELAY]));
+    rig.join(GROUP);
+    for last in 0..100 {
+        let group = format!("239.1.2.{last}");
+        rig.join(&group);
+        rig.leave(&group);
+        rig.sent();
+    }
+    assert_eq!((rig.gateway.group_count(), rig.gateway.groups.known()), (1, 1));
+}
+
+#[test]
 fn the_last_group_ends_the_looking() {
     let mut rig = Rig::new(asking(&[ASKED]));
     rig.join(GROUP);
