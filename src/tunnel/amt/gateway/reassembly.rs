@@ -36,7 +36,7 @@ struct Pieces {
     until: Instant,
 }
 
-/// Packets in the making, and those that were made since [`Reassembly::release`].
+/// Packets in the making, the oldest first, and those that were made since [`Reassembly::release`].
 #[derive(Default)]
 pub(super) struct Reassembly {
     pieces: Vec<Pieces>,
@@ -88,7 +88,7 @@ impl Reassembly {
             }
             Some(false) => (Outcome::Waits, given_up),
             Some(true) => {
-                let pieces = self.pieces.swap_remove(index);
+                let pieces = self.pieces.remove(index);
                 self.done.push((pieces.payload, pieces.traffic_class));
                 (Outcome::Whole(self.done.len() - 1), given_up)
             }
@@ -134,7 +134,7 @@ impl Reassembly {
     }
 
     fn forget(&mut self, index: usize) {
-        let mut payload = self.pieces.swap_remove(index).payload;
+        let mut payload = self.pieces.remove(index).payload;
         payload.clear();
         self.spare.push(payload);
     }
@@ -219,6 +219,19 @@ mod tests {
             }
         }
         assert_eq!(reassembly.timeout(), None);
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let (mut reassembly, now) = (Reassembly::default(), Instant::now());
+        let parts: Vec<_> = (0..18).map(|identification| cut(&packet(identification, 2000), 1500)).collect();
+        parts[..PACKETS].iter().for_each(|both| assert_eq!(add(&mut reassembly, now, &both[0]).0, Outcome::Waits));
+        assert_eq!(add(&mut reassembly, now, &parts[0][1]).0, Outcome::Whole(0));
+        assert_eq!(add(&mut reassembly, now, &parts[16][0]), (Outcome::Waits, 0));
+        assert_eq!(add(&mut reassembly, now, &parts[17][0]), (Outcome::Waits, 1));
+        for (number, both) in parts[2..].iter().enumerate() {
+            assert_eq!(add(&mut reassembly, now, &both[1]), (Outcome::Whole(number + 1), 0));
+        }
     }
 
     #[test]
