@@ -141,6 +141,7 @@ impl Gateway {
         if let Phase::Connected(Session { relay, endpoint: Some(endpoint), robustness, .. }) = self.phase {
             (0..robustness).for_each(|_| self.send_teardown(relay, endpoint));
         }
+        self.silent.1 = None;
         self.phase = Phase::Idle;
     }
 }

@@ -260,6 +260,19 @@ fn closing_leaves_and_tears_down() {
 }
 
 #[test]
+fn nothing_is_waited_for_after_closing() {
+    let mut rig = Rig::with(Options { candidates: direct(&[RELAY, OTHER]), ecn: false, leave_silent: true });
+    rig.join(GROUP);
+    let nonce = rig.request(RELAY);
+    rig.answer(RELAY, nonce, SAY);
+    rig.settle();
+    assert!(rig.gateway.timeout().is_some_and(|next| next < rig.now + SECOND * 4), "for traffic");
+    rig.gateway.close();
+    rig.sent();
+    assert_eq!(rig.gateway.timeout(), None);
+}
+
+#[test]
 fn a_gateway_that_closes_before_it_has_a_relay_wants_nothing_more() {
     for candidates in [asking(&[RELAY]), direct(&[RELAY]), vec![]] {
         let mut rig = Rig::new(candidates);
