@@ -152,15 +152,19 @@ fn take(told: &mut Told, header: &libc::cmsghdr) {
         (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => told.traffic_class = value(header),
         (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => {
             told.time_ns =
-                value::<libc::timespec>(header).map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64);
+                value::<libc::timespec>(header).map(|time| nanoseconds(time.tv_sec as u64, time.tv_nsec as u64));
         }
         (libc::SOL_SOCKET, libc::SO_TIMESTAMP) => {
             told.time_ns = value::<libc::timeval>(header)
-                .map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000);
+                .map(|time| nanoseconds(time.tv_sec as u64, (time.tv_usec as u64).saturating_mul(1000)));
         }
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => told.drops = value(header),
         _ => {}
     }
+}
+
+fn nanoseconds(seconds: u64, rest: u64) -> u64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 fn value<T: Copy>(header: &libc::cmsghdr) -> Option<T> {
@@ -172,4 +176,62 @@ fn value<T: Copy>(header: &libc::cmsghdr) -> Option<T> {
     }
     // SAFETY: the header says that so many bytes stand behind it.
     Some(unsafe { libc::CMSG_DATA(header).cast::<T>().read_unaligned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KINDS: [(c_int, c_int); 12] = [
+        (libc::SOL_UDP, UDP_GRO),
+        (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO),
+        (libc::IPPROTO_IP, libc::IP_TTL),
+        (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT),
+        (libc::IPPROTO_IP, libc::IP_TOS),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMP),
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL),
+        (libc::SOL_SOCKET, libc::SCM_RIGHTS),
+        (0, 0),
+    ];
+
+    const HEADER: usize = size_of::<libc::cmsghdr>();
+
+    /// As the kernel lays them out: each header where a word may stand.
+    fn laid_out(messages: &[((c_int, c_int), Vec<u8>)]) -> Vec<usize> {
+        let mut bytes = Vec::new();
+        for ((level, kind), value) in messages {
+            bytes.extend((HEADER + value.len()).to_ne_bytes());
+            bytes.extend([level.to_ne_bytes(), kind.to_ne_bytes()].concat());
+            bytes.extend(value);
+            bytes.resize(bytes.len().next_multiple_of(size_of::<usize>()), 0);
+        }
+        bytes.chunks_exact(size_of::<usize>()).map(|word| usize::from_ne_bytes(word.try_into().unwrap())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_data_does_harm(
+            messages in vec((prop::sample::select(&KINDS[..]), vec(any::<u8>(), 0..40)), 0..8),
+        ) {
+            let mut words = laid_out(&messages);
+            // SAFETY: all zero is a message.
+            let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+            message.msg_control = words.as_mut_ptr().cast();
+            message.msg_controllen = size_of_val(&words[..]) as _;
+            let told = read(&message);
+            prop_assert!(told.segment_size.is_none_or(|size| size > 0));
+            let has = |wanted: (c_int, c_int), len| {
+                let last = messages.iter().rev().find(|(kind, _)| *kind == wanted);
+                last.is_some_and(|(_, value)| value.len() >= len)
+            };
+            // What is too short isn't read.
+            prop_assert_eq!(told.drops.is_some(), has((libc::SOL_SOCKET, libc::SO_RXQ_OVFL), 4));
+        }
+    }
 }
