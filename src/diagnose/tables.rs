@@ -231,6 +231,9 @@ fn plain_address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -321,6 +324,19 @@ mod tests {
         let v6 = format!(" 2873: {}:1389 {}:0000 {rest}\n", words("fd00::1:2"), words("::"));
         let (local, peer) = ("[fd00::1:2]:5001".parse().unwrap(), "[::]:0".parse().unwrap());
         assert_eq!(parse_sockets(&v6), [Socket { local, peer, ..expected }]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_does_harm(lines in vec("([0-9A-Fx:+\\-é]{1,33}[ \t]{0,3}){0,13}", 0..4), any in ".{0,80}") {
+            for text in [lines.join("\n"), any] {
+                let count = text.lines().count();
+                let (igmp, igmp6) = (parse_igmp(&text), parse_igmp6(&text));
+                let (filters, sockets) = (parse_filters(&text), parse_sockets(&text));
+                prop_assert!(igmp.len().max(igmp6.len()).max(filters.len()).max(sockets.len()) <= count);
+                prop_assert!(igmp.iter().all(|one| one.group.is_ipv4()));
+            }
+        }
     }
 
     #[test]

@@ -74,3 +74,8 @@ impl Message<'_> {
         })
     }
 }
+
+#[cfg(test)]
+pub(super) fn read(message: &Message<'_>) {
+    let _ = message.place();
+}

@@ -140,3 +140,8 @@ fn long_number(bytes: &[u8]) -> Option<u64> {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
+
+#[cfg(test)]
+pub(super) fn read(message: &Message<'_>) {
+    let _ = (message.chain(), message.drop_rule());
+}
