@@ -3,6 +3,7 @@
 mod discovery;
 mod hostile;
 mod membership;
+mod properties;
 mod stream;
 
 use std::net::{IpAddr, SocketAddr};

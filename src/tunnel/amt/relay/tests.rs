@@ -9,6 +9,7 @@ use crate::tunnel::listener::{self, Kind, Kind::*, Record, Sources, Version};
 mod handshake;
 mod hostile;
 mod lifetime;
+mod pair;
 mod upstream;
 
 const HERE: &str = "192.0.2.1";
