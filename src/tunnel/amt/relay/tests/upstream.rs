@@ -177,6 +177,40 @@ fn the_union_holds_whatever_happens() {
     assert!(joined.is_empty());
 }
 
+/// The same with so many changes waiting that groups wait for them.
+#[test]
+fn the_union_holds_however_late_it_is_looked_at() {
+    let mut world = World::new(Settings { answers_per_second: 0, ..Settings::default() });
+    let (mut joined, mut state) = (std::collections::BTreeSet::new(), 1_u64);
+    let mut random = |limit: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % limit
+    };
+    let kinds = [ModeIsInclude, ModeIsExclude, ChangeToInclude, ChangeToExclude, AllowNewSources, BlockOldSources];
+    for round in 0..100 {
+        let answer = world.request("198.51.100.99:1", false, Dialect::Rfc, 7).unwrap();
+        let record = |kind| Record { kind, group: ip("239.9.9.9"), sources: Sources::NONE };
+        let flips: Vec<_> = (0..150).map(|number| record([ChangeToExclude, ChangeToInclude][number % 2])).collect();
+        (0..7).for_each(|_| world.update("198.51.100.99:1", &answer, &flips));
+        for _ in 0..random(40) {
+            let (gateway, group) = (format!("198.51.100.{}:1", random(8)), format!("239.1.2.{}", random(4)));
+            let sources: Vec<String> = (0..random(3)).map(|_| format!("10.0.0.{}", random(4))).collect();
+            let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+            if random(20) == 0 {
+                world.pass(random(300) as f64);
+            }
+            world.pass(1.0);
+            world.report(&gateway, kinds[random(6) as usize], &group, &sources);
+        }
+        assert!((1024..1200).contains(&world.relay.channels.waiting()), "{}", world.relay.channels.waiting());
+        follow(&mut world, &mut joined);
+        assert_eq!(joined, wanted(&world), "{round}");
+    }
+    world.pass(600.0);
+    follow(&mut world, &mut joined);
+    assert!(joined.is_empty());
+}
+
 fn follow(world: &mut World, joined: &mut std::collections::BTreeSet<String>) {
     for change in world.changes() {
         let (sign, what) = change.split_at(1);
