@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::groups::{Groups, Told};
 use super::handshake::{Endpoint, Session, Tunnel};
+use super::quiet::Quiet;
 use super::{Gateway, Phase};
 use crate::tunnel::amt::wire::{Dialect, Message};
 use crate::tunnel::listener::{self, Record, Sources, Version};
@@ -142,6 +143,7 @@ impl Gateway {
             (0..robustness).for_each(|_| self.send_teardown(relay, endpoint));
         }
         self.silent.1 = None;
+        self.quiet = Quiet::default();
         self.phase = Phase::Idle;
     }
 }
