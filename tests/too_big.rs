@@ -5,15 +5,14 @@ mod support;
 use std::time::Instant;
 
 use castio::ffi::tunnel::*;
-use castio::tunnel::ip::Packet;
 use castio::tunnel::listener::Kind::ModeIsExclude;
 use support::bridges::{Bridge, Lans, Wish, pump};
 use support::far::{say, sender};
 use support::hosts;
-use support::icmp::{Icmp, TooBig};
+use support::icmp::{Icmp, assert_quotes, text, unteachable};
 use support::relay::{Gateway, Relay, Wanted, row};
 use support::tunnels::{KINDS, OPTIONS, Tunnel, without_privilege};
-use support::udp::{FAMILIES, Family, PORT, Udp};
+use support::udp::{FAMILIES, Family, PORT};
 
 const ALL: Wish<'static> =
     Wish { ingress: Some("lan"), groups: Some("*"), egress: None, flags: 0, least_ttl: 0, least_scope: 0 };
@@ -22,31 +21,6 @@ const OUT: Wish<'static> = Wish { ingress: None, groups: None, egress: Some("lan
 /// The address of the source on its LAN, and that of the bridge there.
 const SOURCE: &str = "fd21::9";
 const BRIDGE: &str = "fd21::1";
-
-/// Sends packets as large as its interface takes, whatever it has learnt of the path.
-fn unteachable(udp: Udp, family: Family) -> Udp {
-    match family {
-        Family::V4 => udp.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE).unwrap(),
-        Family::V6 => udp.set(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE).unwrap(),
-    }
-    udp
-}
-
-/// A payload that makes a packet of this length.
-fn text(family: Family, packet_len: usize) -> String {
-    "x".repeat(packet_len - if family == Family::V4 { 28 } else { 48 })
-}
-
-/// It quotes a packet of this length from this source to this group.
-fn assert_quotes(told: &TooBig, len: usize, source: &str, group: &str) {
-    assert_eq!(told.quoted.len(), 1280 - 48);
-    let mut whole = told.quoted.clone();
-    whole.resize(len, b'x');
-    let packet = Packet::parse(&whole).unwrap();
-    assert_eq!((packet.source.to_string(), packet.destination.to_string()), (source.to_owned(), group.to_owned()));
-    assert_eq!(packet.bytes.len(), len);
-    assert_eq!(packet.payload[2..4], PORT.to_be_bytes());
-}
 
 #[test]
 fn a_source_is_told_what_fits_into_a_tunnel() {
@@ -131,15 +105,16 @@ fn a_flood_is_told_no_more_than_its_share() {
 }
 
 #[test]
-fn ipv4_is_told_nothing() {
+fn a_bridge_tells_ipv4_nothing() {
     hosts::test(|network| {
         let lans = Lans::new(network);
         let [v4, v6] = FAMILIES.map(|family| Icmp::new(&lans.source, family));
         let (a, _b) = lans.bridges(CASTIO_TUNNEL_IPIP, Family::V4, &ALL, &OUT);
-        // With DF: else it would be fragmented.
-        for family in FAMILIES {
-            unteachable(lans.sender(family, 9), family).send(&text(family, 1500), &family.group(1));
-            pump(&[&a], "it is refused", || a.info().too_big > u64::from(family == Family::V6));
+        // With DF: else it would be fragmented. Source-specific groups are no exception.
+        let groups = [(Family::V4, "239.1.2.3"), (Family::V4, "232.1.2.3"), (Family::V6, "ff15::1")];
+        for ((family, group), count) in groups.into_iter().zip(1..) {
+            unteachable(lans.sender(family, 9), family).send(&text(family, 1500), group);
+            pump(&[&a], "it is refused", || a.info().too_big == count);
         }
         assert_eq!((a.info().told_too_big, v6.too_big(SOURCE).len()), (1, 1));
         assert_eq!(v4.next(), None);
@@ -203,13 +178,15 @@ fn a_relay_tells_what_fits_its_tunnels() {
                 (relay.info().dropped_too_large, relay.info().told_too_large),
                 (1 + u64::from(ports.is_empty()), 1)
             );
-            // A flood.
+            // A flood, of what fits into neither: told is what fits both.
             let start = Instant::now();
             for count in 1..=100 {
                 say(source, &v6, &text(Family::V6, 1500), &group);
                 relay.until("it is dropped", || relay.info().dropped_too_large > count * 2);
             }
-            let told = icmp.too_big("fd01::1").len() as u128;
+            let told = icmp.too_big("fd01::1");
+            assert!(told.iter().all(|told| told.mtu == 1450));
+            let told = told.len() as u128;
             let most = 10 + start.elapsed().as_millis() / 100 + 1;
             assert!((9..=most).contains(&told), "{told} of {most}");
         }

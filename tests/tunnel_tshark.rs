@@ -5,8 +5,11 @@ mod support;
 use std::path::Path as File;
 
 use castio::ffi::tunnel::*;
+use castio::tunnel::listener::Kind::ModeIsInclude;
 use support::bridges::{Lans, Wish, pump};
+use support::far::{say, sender};
 use support::hosts;
+use support::relay::{Gateway, Relay, Wanted, row};
 use support::tools::{self, Tool};
 use support::tunnels::{Capture, Inner, KINDS, OPTIONS, Path};
 use support::udp::{FAMILIES, Family};
@@ -106,6 +109,40 @@ fn a_source_is_told_what_it_understands() {
         ];
         // What it quotes comes behind the comma.
         let line = "1280|fd21::1,fd21::9|fd21::9,ff15::1|2|0|1450|1|5000|";
+        assert_eq!(read(&tshark, &packets, &fields), [line]);
+    });
+}
+
+#[test]
+fn a_source_of_ipv4_is_told_what_it_understands() {
+    let Some(tshark) = tools::find("tshark", "tshark") else { return };
+    hosts::test(|network| {
+        let hosts = row(network);
+        let [source, relay_host, _, far] = &hosts;
+        let capture = Capture::new(source, "eth0");
+        let relay = Relay::open(relay_host, Wanted { upstream: Some("in0"), ..Wanted::default() });
+        Gateway::new(far, "10.2.0.1").report(&relay, ModeIsInclude, "232.1.2.3", &["10.1.0.1"]);
+        relay.settle();
+        say(source, &sender(source, "10.1.0.1", 9), &"x".repeat(1472), "232.1.2.3");
+        relay.until("the source is told", || relay.info().told_too_large == 1);
+        let is_told = |packet: &Vec<u8>| packet[0] == 0x45 && packet[9] == 1;
+        let packets: Vec<_> = std::iter::from_fn(|| capture.packet()).filter(is_told).collect();
+        let fields = [
+            "frame.len",
+            "ip.src",
+            "ip.dst",
+            "ip.dsfield.dscp",
+            "ip.checksum.status",
+            "icmp.type",
+            "icmp.code",
+            "icmp.mtu",
+            "icmp.checksum.status",
+            "udp.dstport",
+            "_ws.malformed",
+            "_ws.expert.message",
+        ];
+        // What it quotes comes behind the comma.
+        let line = "576|10.1.0.2,10.1.0.1|10.1.0.1,232.1.2.3|48,0|1,1|3|4|1470|1|5000||";
         assert_eq!(read(&tshark, &packets, &fields), [line]);
     });
 }

@@ -9,6 +9,7 @@ pub mod cookie;
 pub mod epoll;
 pub mod errqueue;
 pub mod file;
+pub mod icmp;
 pub mod interface;
 pub mod memory;
 pub mod mmsg;

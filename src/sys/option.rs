@@ -26,9 +26,6 @@ pub const UDP: i32 = libc::IPPROTO_UDP;
 /// What SO_MEMINFO has (<linux/sock_diag.h>), up to the drops.
 const MEMINFO_WORDS: usize = 9;
 
-/// Not in the libc crate for every target.
-const ICMPV6_FILTER: c_int = 1;
-
 /// Not in the libc crate: since Linux 5.14.
 const SO_NETNS_COOKIE: c_int = 71;
 
@@ -289,11 +286,6 @@ pub fn allow_fragments(fd: BorrowedFd<'_>, family: Family, allow: bool) -> Resul
         Family::V6 => (IntOption::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO, libc::IPV6_PMTUDISC_DONT),
     };
     option.set(fd, if allow { always } else { never })
-}
-
-/// ICMPV6_FILTER (<linux/icmpv6.h>), with every type left out: a raw socket that only sends.
-pub fn take_no_icmpv6(fd: BorrowedFd<'_>) -> Result<()> {
-    set(fd, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &[u32::MAX; 8])
 }
 
 /// What a socket keeps together.

@@ -24,6 +24,7 @@ use std::time::Instant;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
+use crate::sys::option::Family;
 use crate::sys::poll::Events;
 use crate::tunnel::fixed::{self, Tunnel};
 use crate::tunnel::ip::Packet;
@@ -89,7 +90,7 @@ impl Bridge {
             Some(egress) if ask => Some(Querier::open(egress.interface(), now)?),
             _ => None,
         };
-        let teller = if ingress.is_some() { Some(Teller::open(now)?) } else { None };
+        let teller = if ingress.is_some() { Some(Teller::open(&[Family::V6], now)?) } else { None };
         if let (Some(ingress), Some(egress)) = (&ingress, &egress) {
             if ingress.hears_itself() && ingress.interface() == egress.interface() {
                 egress.dont_loop()?;

@@ -15,6 +15,8 @@ pub use packet::{Fragment, Packet};
 
 /// Protocol numbers, the same in both families.
 pub mod protocol {
+    /// ICMP.
+    pub const ICMP: u8 = 1;
     /// IGMP.
     pub const IGMP: u8 = 2;
     /// An IPv4 packet (RFC 2003).

@@ -12,6 +12,7 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::memory::Gather;
 use crate::sys::mmsg::Destination;
+use crate::sys::option::Family;
 use crate::sys::sockaddr::CompactAddress;
 use crate::tunnel::amt::mac::Capability;
 use crate::tunnel::amt::relay::{Counters, Relay};
@@ -44,9 +45,10 @@ pub(super) struct Fanout {
 }
 
 impl Fanout {
-    pub fn open(sockets: usize, now: Instant) -> Result<Fanout> {
-        let receivers = (0..sockets).map(|_| Vec::new()).collect();
-        Ok(Fanout { receivers, messages: Vec::new(), workshop: Workshop::default(), teller: Teller::open(now)? })
+    /// `told` are the families whose sources are told of what is too large.
+    pub fn open(sockets: usize, told: &[Family], now: Instant) -> Result<Fanout> {
+        let (receivers, teller) = ((0..sockets).map(|_| Vec::new()).collect(), Teller::open(told, now)?);
+        Ok(Fanout { receivers, messages: Vec::new(), workshop: Workshop::default(), teller })
     }
 
     /// Sends what has come in to all who want it.
@@ -55,7 +57,8 @@ impl Fanout {
         for flow in ingress.inners.chunk_by(same_flow) {
             for run in flow.chunks(CHUNK) {
                 self.find_receivers(now, relay, listeners, run);
-                for (listener, receivers) in listeners.iter_mut().zip(&self.receivers) {
+                let narrowest = self.narrowest(listeners);
+                for (number, (listener, receivers)) in listeners.iter_mut().zip(&self.receivers).enumerate() {
                     if receivers.is_empty() {
                         continue;
                     }
@@ -70,7 +73,8 @@ impl Fanout {
                             Some(Made::Fragmented) => counters.fragmented += 1,
                             Some(Made::TooLarge) => {
                                 counters.dropped_too_large += receivers.len() as u64;
-                                let is_told = self.teller.tell(&self.workshop.too_large, listener.limit, now);
+                                let is_told = narrowest == Some(number)
+                                    && self.teller.tell(&self.workshop.too_large, listener.limit, now);
                                 counters.told_too_large += u64::from(is_told);
                             }
                             None => counters.dropped_packet += 1,
@@ -91,6 +95,14 @@ impl Fanout {
                 }
             }
         }
+    }
+
+    /// The first socket of those with the smallest limit of all that have receivers: what is too large for any
+    /// is for this one, and its limit is what the source is told, once (RFC 7450, section 5.3.3.6.2).
+    fn narrowest(&self, listeners: &[Listener]) -> Option<usize> {
+        let all = listeners.iter().zip(&self.receivers).enumerate();
+        let wanted = all.filter(|(_, (_, receivers))| !receivers.is_empty());
+        wanted.min_by_key(|(_, (listener, _))| listener.limit).map(|(number, _)| number)
     }
 
     fn find_receivers(&mut self, now: Instant, relay: &mut Relay, listeners: &[Listener], run: &[Inner]) {

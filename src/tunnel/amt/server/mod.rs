@@ -17,6 +17,7 @@ use crate::datagram::receive::Reader;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
+use crate::sys::option::Family;
 use crate::sys::poll::Events;
 use crate::sys::random;
 use fanout::Fanout;
@@ -70,6 +71,9 @@ impl Server {
         }
         let upstream = Upstream::open(options.upstream)?;
         let ingress = Ingress::open(&options.ports)?;
+        // Of IPv4 nobody can be told where only packets' payloads come in: whether they may be fragmented isn't
+        // seen, and so they are.
+        let told = if options.ports.is_empty() { &[Family::V4, Family::V6][..] } else { &[Family::V6] };
         let readable = Readable::new(READY)?;
         for (listener, number) in listeners.iter().zip(0..) {
             readable.add(listener.fd(), number)?;
@@ -82,7 +86,7 @@ impl Server {
         }
         Ok(Server {
             relay,
-            fanout: Fanout::open(listeners.len(), Instant::now())?,
+            fanout: Fanout::open(listeners.len(), told, Instant::now())?,
             listeners,
             upstream,
             ingress,
