@@ -1514,7 +1514,7 @@ struct castio_amt_relay_info {
      */
     uint64_t dropped_error;
     /**
-     * How often a source was told that its packet is too large (ICMPv6).
+     * How often a source was told that its packet is too large (ICMPv6; ICMP for groups in 232.0.0.0/8).
      */
     uint64_t told_too_large;
 };
@@ -3754,7 +3754,7 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * doesn't fit into the tunnel is told what fits, 1,280 bytes at the least (ICMPv6's Packet Too Big): Linux
  * then fragments what it sends to that group, and the sender may hear of it by IPV6_RECVERR. A /64 is told
  * 10 times at once and 10 times a second at most, all together 100 times. IPv4 has no such message for what
- * goes to a group, and of what is too big for the egress interface nobody is told.
+ * goes to a group, but from an AMT relay, and of what is too big for the egress interface nobody is told.
  *
  * Interfaces may go and come. One that is made anew, with whatever index, that goes down and up, or gets
  * its name back, is used again from the next castio_bridge_process on: groups are joined, and hosts asked,
@@ -4157,11 +4157,18 @@ ssize_t castio_amt_find_relays(const char *source,
  * Packets come in by UDP sockets on given ports, which needs no privilege, and get new headers, with
  * the source's address and port; or whole from packet sockets (`AF_PACKET`), among which isn't what this host
  * itself sends. A packet loses 1 of its TTL, as at
- * every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be;
- * else it is dropped and counted, and with CAP_NET_RAW an IPv6 source is told what fits (ICMPv6's Packet
- * Too Big), as often as with castio_bridge_open. What ICMP says of the path to a gateway doesn't count,
- * since anybody can say it: where a path is narrower than mtu, lower that. Groups that don't leave their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor
- * forwarded.
+ * every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be, as what
+ * comes by UDP sockets may; else it is dropped and counted. What ICMP says of the path to a gateway doesn't
+ * count, since anybody can say it: where a path is narrower than mtu, lower that. Groups that don't leave
+ * their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor forwarded.
+ *
+ * With CAP_NET_RAW the source of what is dropped for its size is told what fits into all tunnels that want
+ * it: in IPv6 by ICMPv6's Packet Too Big, in IPv4, if the group is in 232.0.0.0/8, by ICMP's Destination
+ * Unreachable with code 4 (fragmentation needed); as often as with castio_bridge_open, an IPv4 address as
+ * often as a /64. A sender may hear of it by IP_RECVERR or IPV6_RECVERR, a connected one by an -EMSGSIZE.
+ * Linux then fragments what it sends to that group; of IPv4 only what takes a route for multicast
+ * (224.0.0.0/4 or narrower) from a socket that names the interface, as castio_open_sender's does if it is
+ * told one, or that has no address. What is sent without DF (IP_MTU_DISCOVER) is fragmented here instead.
  *
  * Nothing is kept of a gateway before it has shown that it gets what is sent to its address. Before
  * that AMT's answers are larger than what asks for them: 12 or 24 bytes for 8, and 66 or 106 for 8, IP's

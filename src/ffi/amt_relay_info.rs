@@ -87,7 +87,7 @@ pub struct castio_amt_relay_info {
     pub dropped_no_room: u64,
     /// Data messages dropped: the kernel refused to send them there.
     pub dropped_error: u64,
-    /// How often a source was told that its packet is too large (ICMPv6).
+    /// How often a source was told that its packet is too large (ICMPv6; ICMP for groups in 232.0.0.0/8).
     pub told_too_large: u64,
 }
 

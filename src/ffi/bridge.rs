@@ -69,7 +69,7 @@ pub struct castio_bridge_options {
 /// doesn't fit into the tunnel is told what fits, 1,280 bytes at the least (ICMPv6's Packet Too Big): Linux
 /// then fragments what it sends to that group, and the sender may hear of it by IPV6_RECVERR. A /64 is told
 /// 10 times at once and 10 times a second at most, all together 100 times. IPv4 has no such message for what
-/// goes to a group, and of what is too big for the egress interface nobody is told.
+/// goes to a group, but from an AMT relay, and of what is too big for the egress interface nobody is told.
 ///
 /// Interfaces may go and come. One that is made anew, with whatever index, that goes down and up, or gets
 /// its name back, is used again from the next castio_bridge_process on: groups are joined, and hosts asked,
