@@ -19,6 +19,7 @@ static void usage(void)
          "      --groups N             at most so many of a tunnel; default: 256\n"
          "      --sources N            at most so many of a group of a tunnel; default: 64\n"
          "      --groups-in-all N      at most so many of all tunnels; default: 65536\n"
+         "      --entries N            at most so many groups and sources, counted for each tunnel; default: 262144\n"
          "      --rate BYTES           at most so many a second to a tunnel; default: any number\n"
          "      --answers N            at most so many a second to an address without a tunnel; default: 16\n"
          "      --mtu BYTES            of the networks to gateways; default: 1500\n"
@@ -116,7 +117,7 @@ static int run(struct server *server)
     return status;
 }
 
-enum long_option { AMT_PORT = 256, TUNNELS, TUNNELS_FROM_ONE, GROUPS, SOURCES, GROUPS_IN_ALL, RATE, ANSWERS, MTU, INTERVAL, ROBUSTNESS, PREFIX };
+enum long_option { AMT_PORT = 256, TUNNELS, TUNNELS_FROM_ONE, GROUPS, SOURCES, GROUPS_IN_ALL, ENTRIES, RATE, ANSWERS, MTU, INTERVAL, ROBUSTNESS, PREFIX };
 
 static const struct option options[] = {
     { "port", required_argument, NULL, 'p' },
@@ -131,6 +132,7 @@ static const struct option options[] = {
     { "groups", required_argument, NULL, GROUPS },
     { "sources", required_argument, NULL, SOURCES },
     { "groups-in-all", required_argument, NULL, GROUPS_IN_ALL },
+    { "entries", required_argument, NULL, ENTRIES },
     { "rate", required_argument, NULL, RATE },
     { "answers", required_argument, NULL, ANSWERS },
     { "mtu", required_argument, NULL, MTU },
@@ -153,6 +155,7 @@ static void read_limit(int option, struct castio_amt_relay_options *to)
     case GROUPS: to->groups = (unsigned)number(optarg, 1, most); break;
     case SOURCES: to->sources = (unsigned)number(optarg, 1, most); break;
     case GROUPS_IN_ALL: to->groups_in_all = (unsigned)number(optarg, 1, most); break;
+    case ENTRIES: to->entries = (unsigned)number(optarg, 1, most); break;
     case RATE: to->bytes_per_second = (uint64_t)number(optarg, 1, 2000000000); break;
     case ANSWERS: to->answers_per_second = (unsigned)number(optarg, 1, most); break;
     case MTU: to->mtu = (unsigned)number(optarg, 1280, 65535); break;

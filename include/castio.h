@@ -1343,6 +1343,11 @@ struct castio_amt_relay_options {
      */
     unsigned int groups_in_all;
     /**
+     * The most groups and sources of groups of all tunnels together, each counted for each tunnel that wants
+     * it, so that memory has an end; 0 for 262,144. One that nobody else wants takes about a kilobyte.
+     */
+    unsigned int entries;
+    /**
      * The most answers in a second to an IPv4 address or an IPv6 /64 from where there is no tunnel;
      * 0 for 16. See castio_amt_relay_open().
      */

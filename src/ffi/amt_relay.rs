@@ -53,6 +53,9 @@ pub struct castio_amt_relay_options {
     pub sources: c_uint,
     /// The most groups of all tunnels together; 0 for 65,536.
     pub groups_in_all: c_uint,
+    /// The most groups and sources of groups of all tunnels together, each counted for each tunnel that wants
+    /// it, so that memory has an end; 0 for 262,144. One that nobody else wants takes about a kilobyte.
+    pub entries: c_uint,
     /// The most answers in a second to an IPv4 address or an IPv6 /64 from where there is no tunnel;
     /// 0 for 16. See castio_amt_relay_open().
     pub answers_per_second: c_uint,
@@ -159,6 +162,7 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
     or_default(given.groups, &mut settings.groups);
     or_default(given.sources, &mut settings.sources);
     or_default(given.groups_in_all, &mut settings.channels);
+    or_default(given.entries, &mut settings.entries);
     if given.answers_per_second > 0 {
         settings.answers_per_second = given.answers_per_second;
     }

@@ -138,6 +138,8 @@ pub struct Channels {
     slots: Vec<Option<Channel>>,
     free: Vec<u32>,
     next: Option<Tick>,
+    /// How many members there are, and sources that they know.
+    held: usize,
     /// What is to be done upstream.
     changes: VecDeque<Change>,
     /// The channels to settle when that is done.
@@ -155,6 +157,11 @@ impl Channels {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many members and sources are remembered: what most of the memory is for.
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// A group's.
@@ -199,7 +206,9 @@ impl Channels {
     pub fn add_member(&mut self, number: u32, tunnel: u32) -> u32 {
         let Some(channel) = self.get_mut(number) else { return 0 };
         channel.members.push(Member { tunnel, filter: Filter::default() });
-        channel.members.len() as u32 - 1
+        let member = channel.members.len() as u32 - 1;
+        self.held += 1;
+        member
     }
 
     /// Changes what a member wants.
@@ -207,7 +216,9 @@ impl Channels {
         let channel = self.slots.get_mut(number as usize)?.as_mut()?;
         channel.count(member, false, &mut self.touched);
         let filter = channel.members.get_mut(member as usize).map(|member| &mut member.filter)?;
+        let before = filter.len();
         let result = change(filter);
+        self.held = (self.held + filter.len()).saturating_sub(before);
         let next = filter.next();
         channel.count(member, true, &mut self.touched);
         channel.next = earlier(channel.next, next);
@@ -255,7 +266,8 @@ impl Channels {
         let channel = self.slots.get_mut(number as usize)?.as_mut()?;
         channel.count(member, false, &mut self.touched);
         if (member as usize) < channel.members.len() {
-            channel.members.swap_remove(member as usize);
+            let gone = channel.members.swap_remove(member as usize);
+            self.held = self.held.saturating_sub(1 + gone.filter.len());
         }
         let moved = channel.members.get(member as usize).map(|member| member.tunnel);
         if channel.members.is_empty() {
@@ -291,13 +303,14 @@ impl Channels {
         }
         self.next = None;
         for number in 0..self.slots.len() as u32 {
-            let Channels { slots, touched, .. } = self;
+            let Channels { slots, touched, held, .. } = self;
             let Some(channel) = slots.get_mut(number as usize).and_then(Option::as_mut) else { continue };
             let is_due = channel.next.is_some_and(|next| next <= now);
             if is_due {
                 channel.next = None;
                 for member in 0..channel.members.len() as u32 {
-                    channel.expire(member, now, touched, |tunnel| each(number, tunnel));
+                    let gone = channel.expire(member, now, touched, |tunnel| each(number, tunnel));
+                    *held = held.saturating_sub(gone);
                 }
             }
             self.next = earlier(self.next, channel.next);
@@ -310,12 +323,16 @@ impl Channels {
 }
 
 impl Channel {
-    fn expire(&mut self, member: u32, now: Tick, touched: &mut Vec<IpAddr>, each: impl FnOnce(u32)) {
+    /// How many sources are gone.
+    fn expire(&mut self, member: u32, now: Tick, touched: &mut Vec<IpAddr>, each: impl FnOnce(u32)) -> usize {
+        let mut gone = 0;
         let next = |channel: &Channel| channel.members.get(member as usize).and_then(|member| member.filter.next());
         if next(self).is_some_and(|next| next <= now) {
             self.count(member, false, touched);
             if let Some(member) = self.members.get_mut(member as usize) {
+                let before = member.filter.len();
                 member.filter.expire(now);
+                gone = before - member.filter.len();
                 if member.filter.is_nothing() {
                     each(member.tunnel);
                 }
@@ -323,6 +340,7 @@ impl Channel {
             self.count(member, true, touched);
         }
         self.next = earlier(self.next, next(self));
+        gone
     }
 }
 

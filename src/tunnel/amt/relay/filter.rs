@@ -47,6 +47,11 @@ impl Filter {
         !self.is_open() && self.sources.is_empty()
     }
 
+    /// How many sources are known.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
     /// The sources listened to by name.
     pub fn included(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.sources.iter().filter(|source| source.until > 0).map(|source| source.address)

@@ -103,9 +103,9 @@ impl Relay {
                 }
             },
         };
-        let most = self.settings.sources;
+        let (most, room) = (self.settings.sources, self.settings.entries.saturating_sub(self.channels.held()));
         let change = |filter: &mut super::filter::Filter| {
-            let refused = filter.apply(record.kind, record.sources, until, most);
+            let refused = filter.apply(record.kind, record.sources, until, most.min(filter.len() + room));
             (refused, filter.is_nothing())
         };
         let Some((refused, is_over)) = self.channels.change(place.channel, place.member, change) else { return };
@@ -123,7 +123,8 @@ impl Relay {
     fn add_place(&mut self, number: u32, group: IpAddr) -> Option<Place> {
         let (groups, channels) = (self.settings.groups, self.settings.channels);
         let tunnel = self.tunnels.get_mut(number).filter(|tunnel| tunnel.places.len() < groups)?;
-        if self.channels.find(group).is_none() && self.channels.len() >= channels {
+        let is_full = self.channels.find(group).is_none() && self.channels.len() >= channels;
+        if is_full || self.channels.held() >= self.settings.entries {
             return None;
         }
         let channel = self.channels.find_or_make(group);

@@ -27,6 +27,8 @@ pub struct Settings {
     pub sources: usize,
     /// The most groups of all tunnels.
     pub channels: usize,
+    /// The most groups of tunnels and sources of these together, each counted for each tunnel.
+    pub entries: usize,
     /// The most bytes of Data to a tunnel in a second; 0 for no limit.
     pub bytes_per_second: u64,
     /// The most Discoveries and Requests answered in a second to an IPv4 address or an IPv6 /64 from
@@ -46,6 +48,7 @@ impl Default for Settings {
             groups: 256,
             sources: 64,
             channels: 65_536,
+            entries: 262_144,
             bytes_per_second: 0,
             answers_per_second: 16,
         }

@@ -118,6 +118,35 @@ fn as_many_as_the_limits_allow() {
     assert_eq!(world.changes(), ["-239.1.2.3", "+232.1.2.3 10.0.0.1", "+232.1.2.3 10.0.0.2"]);
 }
 
+#[test]
+fn memory_has_an_end_for_all_together() {
+    let mut world = World::new(Settings { entries: 6, answers_per_second: 0, ..Settings::default() });
+    let held = |world: &World| world.relay.channels.held();
+    let (one, other) = ("198.51.100.1:1", "198.51.100.2:1");
+    world.report(one, ModeIsInclude, "232.1.2.3", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    // A group and one more source is all that there is room for.
+    world.report(other, ModeIsInclude, "232.1.2.3", &["10.0.0.1", "10.0.0.2"]);
+    world.report(other, ModeIsExclude, "239.1.2.3", &[]);
+    assert_eq!((held(&world), world.counters().refused_sources, world.counters().refused_groups), (6, 1, 1));
+    assert_eq!(world.destinations("232.1.2.3", "10.0.0.1"), [one, other]);
+    assert_eq!(world.destinations("232.1.2.3", "10.0.0.2"), [one]);
+    // What is left, runs out, or ends makes room.
+    world.report(one, BlockOldSources, "232.1.2.3", &["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(held(&world), 4);
+    world.report(other, ModeIsInclude, "232.1.2.3", &["10.0.0.1", "10.0.0.2"]);
+    assert_eq!((held(&world), world.destinations("232.1.2.3", "10.0.0.2")), (5, vec![other.to_owned()]));
+    world.pass(200.0);
+    world.report(other, ModeIsInclude, "232.1.2.3", &["10.0.0.1"]);
+    world.pass(100.0);
+    assert_eq!((held(&world), world.relay.tunnel_count()), (2, 1));
+    world.report(one, ModeIsExclude, "239.1.2.3", &["10.0.0.4"]);
+    assert_eq!(held(&world), 4);
+    world.report(one, ChangeToInclude, "239.1.2.3", &[]);
+    assert_eq!(held(&world), 2);
+    world.pass(600.0);
+    assert_eq!(held(&world), 0);
+}
+
 /// A few bytes that change the mind of many take no more room than those many.
 #[test]
 fn a_group_wanted_whole_and_not_and_again_in_one_report() {
@@ -170,6 +199,9 @@ fn the_union_holds_whatever_happens() {
         world.report(&gateway, kinds[random(6) as usize], &group, &sources);
         follow(&mut world, &mut joined);
         assert_eq!(joined, wanted(&world), "{step}");
+        let members = world.relay.channels().flat_map(Channel::members);
+        let counted: usize = members.map(|member| 1 + member.filter.len()).sum();
+        assert_eq!(world.relay.channels.held(), counted, "{step}");
     }
     world.pass(600.0);
     assert_eq!((world.relay.tunnel_count(), world.relay.group_count()), (0, 0));
