@@ -2,6 +2,9 @@
 //! setsockopt(2) that joins the same groups, each in a network namespace of its own: what others left
 //! behind would slow the next one down. `-- --json` prints the same for scripts.
 
+#[path = "common/usage.rs"]
+mod usage;
+
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -23,6 +26,12 @@ const ROUNDS: usize = 7;
 const A_SOCKET: usize = 20;
 
 fn main() {
+    if usage::is_asked_for(
+        "usage: cargo bench --bench memberships [-- --json]\n\
+         10,000 groups kept joined, beside a bare loop of setsockopt; and what an event costs. About a minute.",
+    ) {
+        return;
+    }
     let short = std::env::args().any(|argument| argument == "--test");
     let json = std::env::args().any(|argument| argument == "--json");
     let (rounds, groups) = if short { (1, 100) } else { (ROUNDS, 10_000) };

@@ -2,6 +2,8 @@
 //! the same machine; medians of each and their ratio. `-- --json` prints the same for scripts.
 
 mod fixtures;
+#[path = "common/usage.rs"]
+mod usage;
 
 use std::time::Instant;
 
@@ -19,6 +21,12 @@ struct Figures {
 }
 
 fn main() {
+    if usage::is_asked_for(
+        "usage: cargo bench --bench ratios [-- --json]\n\
+         Each hot function and the bare system call in turn: medians, and their ratio.",
+    ) {
+        return;
+    }
     // `cargo test --benches` only wants to know that it runs.
     let short = std::env::args().any(|argument| argument == "--test");
     let json = std::env::args().any(|argument| argument == "--json");

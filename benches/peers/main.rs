@@ -18,6 +18,8 @@ mod report;
 mod scenarios;
 #[path = "../common/statistics.rs"]
 mod statistics;
+#[path = "../common/usage.rs"]
+mod usage;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,14 @@ use measure::Figures;
 use network::Network;
 use programs::Program;
 use scenarios::Scenario;
+
+const USAGE: &str = "\
+usage: cargo bench --bench peers [-- [--short] [--json] [--only WORD]]
+Datagrams and gathering: castio beside libuv, GLib, libevent, APR, asio and bare system calls; about 5 minutes.
+Writes docs/peers.md, docs/peers.svg and docs/batch.svg.
+  --short      takes less than a minute, and writes into the target folder
+  --json       prints the figures as JSON
+  --only WORD  the scenarios that have the word in their name; writes nothing";
 
 /// Rounds, and how long a program runs in one, in milliseconds.
 const FULL: (usize, u32) = (11, 130);
@@ -43,6 +53,9 @@ extern "C" fn stop(_: libc::c_int) {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if usage::is_asked_for(USAGE) {
+        return ExitCode::SUCCESS;
+    }
     if !has("--bench") {
         // `cargo test --all-targets` comes here.
         println!("peers: measures only as `cargo bench --bench peers`");

@@ -23,6 +23,8 @@ mod report;
 #[path = "../common/statistics.rs"]
 mod statistics;
 mod tally;
+#[path = "../common/usage.rs"]
+mod usage;
 mod window;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +34,14 @@ use std::time::Duration;
 use carriers::{CARRIERS, Carrier, Running};
 use figures::Figures;
 use network::Network;
+
+const USAGE: &str = "\
+usage: cargo bench --bench tunnels [-- [--test] [--json] [--only WORD]]
+What tunnels carry, castio's and others', and what a relay takes to copy a stream; about 5 minutes.
+Writes docs/tunnels.md and docs/tunnels.svg.
+  --test       takes seconds, and writes into the target folder
+  --json       prints the figures as JSON
+  --only WORD  the carriers that have the word in their name, or \"relay\"; writes nothing";
 
 /// Bytes of payload inside.
 const SIZES: [usize; 3] = [100, 512, 1400];
@@ -76,6 +86,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if usage::is_asked_for(USAGE) {
+        return ExitCode::SUCCESS;
+    }
     if !has("--bench") {
         // `cargo test --all-targets` comes here.
         println!("tunnels: measures only as `cargo bench --bench tunnels`");

@@ -136,7 +136,7 @@ impl Report<'_> {
             let _ = writeln!(text, "| {} | {} | {said} |", aim.text, aim.measured.as_deref().unwrap_or(""));
         }
         text.push_str(
-            "\nWhat stands behind what isn't met: IPIP and GRE go through raw sockets, and Linux has no \
+            "\nWhat stands behind the figures: IPIP and GRE go through raw sockets, and Linux has no \
              segmentation for them, neither out nor in: each packet is a way of its own through the kernel, and \
              nearly all of the time is the kernel's. Over UDP packets of one size travel in trains, and what \
              is left is mostly copying. The kernel's vxlan has an easier time with a train: it puts one header before all of it, \
