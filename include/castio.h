@@ -115,12 +115,24 @@ extern "C" {
 #define CASTIO_MEMBERSHIP_OVERFLOW 5
 
 /**
+ * castio_membership_event, castio_membership_state: joined, on an interface that is up and has a carrier, but the
+ * socket can't hear it; `error` says why. -EXDEV: the socket is bound to another interface, by SO_BINDTODEVICE or
+ * by a scope in its address (the kernel keeps the index: an interface that was deleted and made again is another
+ * one), or the interface belongs to a VRF and the socket isn't bound to it. -EADDRNOTAVAIL: it is bound to
+ * another address than the group. -EISCONN: it is connected, and its peer doesn't send to the group or isn't the
+ * source. -EBUSY: the interface is a port of a bridge, bond or team, whose packets they are: join on that one.
+ * -EAFNOSUPPORT: an IPv4 group, and IPV6_V6ONLY is on. castio_diagnose_multicast() tells more. When the cause is
+ * gone, CASTIO_MEMBERSHIP_JOINED or CASTIO_MEMBERSHIP_REJOINED follows.
+ */
+#define CASTIO_MEMBERSHIP_DEAF 6
+
+/**
  * castio_membership_state: no interface that was wished for is there.
  */
 #define CASTIO_MEMBERSHIP_WAITING 1
 
 /**
- * castio_membership_state: joined, on an interface that is up and has a carrier.
+ * castio_membership_state: joined, on an interface that is up and has a carrier, and the socket can hear it.
  */
 #define CASTIO_MEMBERSHIP_LIVE 2
 
@@ -627,7 +639,9 @@ struct castio_membership_event {
      * Why, a negative errno; 0 where nothing is wrong. -ENODEV: the interface is gone, or has another name
      * now. -ENETDOWN: it is down or has no carrier; one that is deleted goes down first, so that both are
      * told. -EADDRNOTAVAIL: it lost the address it was chosen by.
-     * -ENETUNREACH: the route leads elsewhere or nowhere. Others as castio_join_group, castio_join_source.
+     * -ENETUNREACH: the route leads elsewhere or nowhere. With CASTIO_MEMBERSHIP_DEAF see there. -EACCES with
+     * CASTIO_MEMBERSHIP_REFUSED: a further socket is needed, and the caller's has an eBPF filter, which can't be
+     * copied. Others as castio_join_group, castio_join_source.
      */
     int error;
     /**
@@ -658,7 +672,7 @@ struct castio_membership_state {
      */
     size_t struct_size;
     /**
-     * CASTIO_MEMBERSHIP_WAITING, _LIVE, _DOWN or _FAILED.
+     * CASTIO_MEMBERSHIP_WAITING, _LIVE, _DOWN, _FAILED or _DEAF.
      */
     int state;
     /**
@@ -2963,11 +2977,25 @@ int castio_open_sender_addr(const struct sockaddr *group,
  *
  * Where a socket is full (net.ipv4.igmp_max_memberships, 20 groups; net.ipv4.igmp_max_msf, 10 sources;
  * net.core.optmem_max) the handle makes further sockets, of the same kind and bound alike, so that
- * 10,000 groups work; castio_membership_receive reads all of them. For that the socket's port must be
+ * 10,000 groups work; castio_membership_receive reads all of them. They have the options that the socket has when
+ * they are made: its classic filter (SO_ATTACH_FILTER), interface, buffer sizes and the rest; where the process
+ * may not set one that decides only how packets leave (SO_MARK), they go without. With an eBPF filter no further
+ * socket is made (-EACCES in the event). For that the socket's port must be
  * shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
  *
  * IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
- * puts them back: else it would get what the other sockets joined, too.
+ * puts them back: else it would get what the other sockets joined, too. Several handles may work on one socket:
+ * what one has set or joined stays as long as another needs it.
+ *
+ * A membership is CASTIO_MEMBERSHIP_LIVE only while the socket can hear it. A socket that is bound to an interface
+ * goes deaf when that is deleted and made again, which the handle can't cure for your socket; the sockets that it
+ * made are bound anew, which requires CAP_NET_RAW.
+ *
+ * Where the process may not open rtnetlink sockets (a service with RestrictAddressFamilies, a seccomp filter) the
+ * handle works by timer: it looks at the interfaces every 3 seconds, castio_membership_timeout_ms tells when, and
+ * castio_membership_fd is never readable. Alternative names of interfaces and ports of bridges aren't known then.
+ *
+ * A handle belongs to the process that opened it. After fork() a child may close its copy.
  *
  * - fd: a UDP or raw socket, which stays yours and must stay open as long as the handle.
  * - options: its struct_size set, or NULL for the default.
@@ -2990,7 +3018,10 @@ int castio_membership_open(int fd,
 
 /**
  * Leaves everything that the handle joined and nothing else, closes the sockets that it made, and frees
- * it. Your socket stays open, its options as they were. NULL is fine.
+ * it. Your socket stays open, its options as they were. Groups that you have left and joined again yourself count
+ * as the handle's; those whose list of sources you have changed from including to excluding or the reverse are
+ * yours, and stay. In a child after fork() it only frees the child's copy: the parent's groups and options stay as
+ * they are. If the socket was closed before, nothing is done to what has its number now. NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */
@@ -3093,7 +3124,8 @@ int castio_membership_fd(struct castio_membership *membership);
 
 /**
  * When to call castio_membership_process although the descriptor isn't readable: for the next
- * re-announcement, or to try again what was refused. Made for poll().
+ * re-announcement, to try again what was refused, and every few seconds while the socket can't hear something or
+ * without rtnetlink. Made for poll().
  *
  * - membership: from castio_membership_open.
  * - timeout_ms: written with the time in milliseconds, -1 if there is nothing to do until the
@@ -3106,11 +3138,13 @@ int castio_membership_fd(struct castio_membership *membership);
  *
  * One thread at a time. Since 0.1.0. See poll(2).
  */
-int castio_membership_timeout_ms(struct castio_membership *membership, int *timeout_ms);
+int castio_membership_timeout_ms(struct castio_membership *membership,
+                                 int *timeout_ms);
 
 /**
  * Does what there is to do, without waiting: reads what the kernel tells of interfaces, joins and leaves
- * accordingly, and does what is due by time. Harmless when there is nothing to do.
+ * accordingly, and does what is due by time. Harmless when there is nothing to do. Reads at most 2 MiB of news in
+ * one call; while there is more, the descriptor stays readable.
  *
  * - membership: from castio_membership_open.
  *
@@ -3390,7 +3424,9 @@ int castio_sender_open(int fd,
                        struct castio_sender **out);
 
 /**
- * Frees a sender. The socket stays open. NULL is fine.
+ * Frees a sender. The socket stays open; SO_ZEROCOPY is off again if CASTIO_SENDER_ZEROCOPY has set it and no
+ * other handle needs it, SO_MAX_PACING_RATE stays. In a child after fork() it only frees the child's copy. If the
+ * socket was closed before, nothing is done to what has its number now. NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */
@@ -3499,8 +3535,9 @@ int castio_sender_wait(struct castio_sender *sender,
 /**
  * Makes a handle that receives datagrams on a socket in batches: allocates slots, once, and makes the
  * kernel tell what it knows of each datagram: setsockopt() of IP_PKTINFO, IP_RECVTTL, IP_RECVTOS and
- * their IPv6 twins, SO_TIMESTAMPNS (unless SO_TIMESTAMP is on), SO_RXQ_OVFL, and with
- * CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close.
+ * their IPv6 twins, SO_TIMESTAMPNS (unless SO_TIMESTAMP or another format of times is on), SO_RXQ_OVFL, and with
+ * CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close, or, where
+ * several handles need them on one socket, after the last one's close.
  *
  * - fd: a datagram or raw socket, which stays yours and must stay open as long as the handle.
  * - options: its struct_size set, or NULL for the default.
@@ -3522,7 +3559,8 @@ int castio_receiver_open(int fd,
 
 /**
  * Frees a receiver, and puts the socket's options back. The socket stays open; datagrams that the
- * handle had taken and not yet given are gone. NULL is fine.
+ * handle had taken and not yet given are gone. In a child after fork() it only frees the child's copy. If the
+ * socket was closed before, nothing is done to what has its number now. NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */
@@ -3639,8 +3677,8 @@ int castio_tunnel_open(int kind,
                        struct castio_tunnel **out);
 
 /**
- * Closes a tunnel's descriptors and frees it. Packets that it had taken and not yet given are gone. NULL
- * is fine.
+ * Closes a tunnel's descriptors and frees it. Packets that it had taken and not yet given are gone. In a child
+ * after fork() it only frees the child's copy. NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */
@@ -3789,7 +3827,8 @@ int castio_bridge_open(struct castio_tunnel *tunnel,
                        struct castio_bridge **out);
 
 /**
- * Leaves what the bridge joined, closes its sockets and frees it. The tunnel stays open. NULL is fine.
+ * Leaves what the bridge joined, closes its sockets and frees it. The tunnel stays open. In a child after fork()
+ * it only frees the child's copy. NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */
@@ -3910,7 +3949,8 @@ int castio_amt_open(const char *relays,
 
 /**
  * Leaves every group, tells the relay to end the tunnel (Teardown, where the relay offers it), and frees
- * the handle. Doesn't wait for an answer. NULL is fine.
+ * the handle. Doesn't wait for an answer. In a child after fork() it only frees the child's copy: the parent's
+ * groups and tunnel stay. NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */
@@ -4203,7 +4243,8 @@ int castio_amt_relay_open(const struct castio_amt_relay_options *options,
 
 /**
  * Leaves all groups, closes the relay's sockets, and frees it. Gateways aren't told: AMT has no message
- * for it, and they look for another relay when this one answers no more. NULL is fine.
+ * for it, and they look for another relay when this one answers no more. In a child after fork() it only frees
+ * the child's copy. NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */
@@ -4371,7 +4412,8 @@ int castio_subscribe_addr(const struct sockaddr *group,
                           struct castio_subscription **out);
 
 /**
- * Leaves the group by both ways, and frees the handle. NULL is fine.
+ * Leaves the group by both ways, and frees the handle. In a child after fork() it only frees the child's copy.
+ * NULL is fine.
  *
  * Never fails. Since 0.1.0.
  */

@@ -12,6 +12,7 @@
 compile_error!("castio knows Linux only: the traps that it absorbs are Linux's own");
 
 pub mod address;
+pub mod borrowed;
 pub mod broadcast;
 pub mod datagram;
 pub mod deadline;

@@ -16,6 +16,7 @@ const char *what_name(int what)
     case CASTIO_MEMBERSHIP_LOST: return "lost";
     case CASTIO_MEMBERSHIP_REJOINED: return "joined again";
     case CASTIO_MEMBERSHIP_REFUSED: return "refused";
+    case CASTIO_MEMBERSHIP_DEAF: return "joined, but the socket can't hear it";
     case CASTIO_MEMBERSHIP_OVERFLOW: return "events were dropped";
     case SOURCE_SEEN: return "receiving";
     default: return "?";
@@ -29,6 +30,7 @@ const char *state_name(int state)
     case CASTIO_MEMBERSHIP_LIVE: return "live";
     case CASTIO_MEMBERSHIP_DOWN: return "down";
     case CASTIO_MEMBERSHIP_FAILED: return "refused";
+    case CASTIO_MEMBERSHIP_DEAF: return "deaf";
     default: return "?";
     }
 }

@@ -30,7 +30,8 @@ static void state_text(const struct group *group, char text[STATE_LEN])
     for (size_t i = 0; i < group->state_count && len < STATE_LEN; i++) {
         const struct castio_membership_state *state = &group->states[i];
         const char *where = state->interface[0] ? state->interface : state->wished;
-        const char *why = state->state == CASTIO_MEMBERSHIP_FAILED ? castio_error_name(state->error) : "";
+        int has_why = state->state == CASTIO_MEMBERSHIP_FAILED || state->state == CASTIO_MEMBERSHIP_DEAF;
+        const char *why = has_why ? castio_error_name(state->error) : "";
         len += (size_t)snprintf(text + len, STATE_LEN - len, "%s%s%s%s%s%s", i > 0 ? ", " : "",
                                 state_name(state->state), where[0] ? " " : "", where, why[0] ? " " : "", why);
     }

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
+use crate::borrowed::Borrowed;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::mmsg::{MESSAGES_MAX, Packet, ReceiveRing};
@@ -16,9 +17,6 @@ use crate::sys::poll::Events;
 
 /// A train can be as long as a datagram: a smaller slot would cut it.
 const TRAIN_BYTES: usize = 65_536;
-
-/// All that there are to switch on.
-const OPTIONS_MAX: usize = 9;
 
 /// One datagram in a slot.
 pub struct View<'r> {
@@ -174,44 +172,41 @@ impl Reader {
     }
 }
 
-/// Options that make the kernel tell of each datagram what it knows; those that were off.
-pub struct Details(Vec<IntOption>);
+/// The options by which the kernel tells of each datagram what it knows.
+pub fn telling(fd: BorrowedFd<'_>, coalesce: bool, details: bool) -> impl Iterator<Item = IntOption> {
+    let family = option::family(fd);
+    // The kernel has one format for all of a socket's times: ours would take the caller's away.
+    let formats =
+        [IntOption::TIMESTAMP, IntOption::TIMESTAMP_NEW, IntOption::TIMESTAMP_NS_NEW, IntOption::TIMESTAMPING_NEW];
+    let has_time = details && formats.iter().any(|option| option.get(fd).is_ok_and(|on| on != 0));
+    let groups: [(bool, &[IntOption]); 5] = [
+        (details, &[IntOption::DROPS]),
+        (details && !has_time, &[IntOption::TIMESTAMP_NS]),
+        // IPv4 traffic on an IPv6 socket tells by IPv4's messages.
+        (
+            details && family.is_ok(),
+            &[IntOption::IPV4_PACKET_INFO, IntOption::IPV4_RECEIVE_TTL, IntOption::IPV4_RECEIVE_CLASS],
+        ),
+        (
+            details && family == Ok(Family::V6),
+            &[IntOption::IPV6_PACKET_INFO, IntOption::IPV6_RECEIVE_HOPS, IntOption::IPV6_RECEIVE_CLASS],
+        ),
+        (coalesce && family.is_ok(), &[IntOption::UDP_GRO]),
+    ];
+    groups.into_iter().filter(|(wanted, _)| *wanted).flat_map(|(_, options)| options.iter().copied())
+}
 
-impl Details {
-    /// Where the kernel doesn't know an option it just tells less.
-    pub fn switch_on(fd: BorrowedFd<'_>, coalesce: bool, details: bool) -> Details {
-        let mut switched_on = Vec::with_capacity(OPTIONS_MAX);
-        let family = option::family(fd);
-        // Nanoseconds would take the caller's microseconds away, for good.
-        let has_time = IntOption::TIMESTAMP.get(fd).is_ok_and(|on| on != 0);
-        let groups: [(bool, &[IntOption]); 5] = [
-            (details, &[IntOption::DROPS]),
-            (details && !has_time, &[IntOption::TIMESTAMP_NS]),
-            // IPv4 traffic on an IPv6 socket tells by IPv4's messages.
-            (
-                details && family.is_ok(),
-                &[IntOption::IPV4_PACKET_INFO, IntOption::IPV4_RECEIVE_TTL, IntOption::IPV4_RECEIVE_CLASS],
-            ),
-            (
-                details && family == Ok(Family::V6),
-                &[IntOption::IPV6_PACKET_INFO, IntOption::IPV6_RECEIVE_HOPS, IntOption::IPV6_RECEIVE_CLASS],
-            ),
-            (coalesce && family.is_ok(), &[IntOption::UDP_GRO]),
-        ];
-        for option in groups.iter().filter(|(wanted, _)| *wanted).flat_map(|(_, options)| *options) {
-            if option.get(fd) == Ok(0) && option.set(fd, 1).is_ok() {
-                switched_on.push(*option);
-            }
-        }
-        Details(switched_on)
+/// Sets them on a socket of the library's own, for good. Where the kernel doesn't know one it tells less.
+pub fn tell(fd: BorrowedFd<'_>, coalesce: bool, details: bool) {
+    for option in telling(fd, coalesce, details) {
+        let _ = option.set(fd, 1);
     }
+}
 
-    /// Off again.
-    pub fn switch_off(&self, fd: BorrowedFd<'_>) {
-        for option in &self.0 {
-            // The socket may be closed by now, and nobody is left to tell.
-            let _ = option.set(fd, 0);
-        }
+/// Sets them on the caller's socket.
+pub fn tell_on(socket: &mut Borrowed<'_>, coalesce: bool, details: bool) {
+    for option in telling(socket.fd(), coalesce, details) {
+        let _ = socket.require(option, 1);
     }
 }
 
@@ -221,12 +216,14 @@ pub struct Receiver<'fd> {
     reader: Reader,
     /// The kernel's count of drops, as last told.
     drops: u32,
-    details: Details,
+    /// Puts the options back.
+    _socket: Borrowed<'fd>,
 }
 
 impl<'fd> Receiver<'fd> {
     /// Allocates the slots, and sets the socket's options so that the kernel tells what there is to
-    /// tell; those that were off are off again when it is dropped. `EPROTOTYPE` on a stream.
+    /// tell; those that were off are off again when the last
+    /// handle that needs them is dropped. `EPROTOTYPE` on a stream.
     pub fn open(fd: BorrowedFd<'fd>, slots: usize, slot_size: usize, coalesce: bool, details: bool) -> Result<Self> {
         if option::socket_type(fd)? == SocketType::Stream {
             return Err(Errno::EPROTOTYPE);
@@ -236,7 +233,9 @@ impl<'fd> Receiver<'fd> {
         let slot_size = if coalesces && slot_size > 0 { slot_size.max(TRAIN_BYTES) } else { slot_size };
         let reader = Reader::new(slots, slot_size)?;
         let drops = option::drops(fd).unwrap_or(0);
-        Ok(Receiver { fd, reader, drops, details: Details::switch_on(fd, coalesce, details) })
+        let mut socket = Borrowed::new(fd)?;
+        tell_on(&mut socket, coalesce, details);
+        Ok(Receiver { fd, reader, drops, _socket: socket })
     }
 
     /// All that is in a slot.
@@ -272,11 +271,5 @@ impl<'fd> Receiver<'fd> {
                 result => return result,
             }
         }
-    }
-}
-
-impl Drop for Receiver<'_> {
-    fn drop(&mut self) {
-        self.details.switch_off(self.fd);
     }
 }

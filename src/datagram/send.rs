@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::pace::Pace;
 use super::segment::{Route, Segmentation};
 use super::zerocopy::ZeroCopy;
+use crate::borrowed::Borrowed;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::memory::Gather;
@@ -66,6 +67,8 @@ pub struct Sender<'fd> {
     segmentation: Segmentation,
     pace: Pace,
     zerocopy: ZeroCopy,
+    /// Puts SO_ZEROCOPY back.
+    _socket: Borrowed<'fd>,
     batch: SendBatch<'static>,
     /// How many datagrams each message of the batch carries.
     trains: Vec<Train>,
@@ -99,7 +102,8 @@ impl<'fd> Sender<'fd> {
         if option::socket_type(fd)? == SocketType::Stream {
             return Err(Errno::EPROTOTYPE);
         }
-        let zerocopy = if zerocopy { ZeroCopy::on(fd)? } else { ZeroCopy::off() };
+        let mut socket = Borrowed::new(fd)?;
+        let zerocopy = if zerocopy { ZeroCopy::on(&mut socket)? } else { ZeroCopy::off() };
         if bytes_per_second > 0 {
             option::set_pacing_rate(fd, bytes_per_second)?;
         }
@@ -112,6 +116,7 @@ impl<'fd> Sender<'fd> {
             segmentation: Segmentation::new(works),
             pace: Pace::new(bytes_per_second),
             zerocopy,
+            _socket: socket,
             batch: SendBatch::new(),
             trains: Vec::with_capacity(MESSAGES_MAX),
             alone: false,

@@ -3,6 +3,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use crate::borrowed::Borrowed;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::errqueue::{self, Completion};
@@ -35,13 +36,13 @@ impl ZeroCopy {
 
     /// SO_ZEROCOPY. `EBUSY` if the caller takes errors from the error queue himself (IP_RECVERR), which
     /// this would take away.
-    pub fn on(fd: BorrowedFd<'_>) -> Result<Self> {
+    pub fn on(socket: &mut Borrowed<'_>) -> Result<Self> {
         for option in [IntOption::IPV4_RECEIVE_ERRORS, IntOption::IPV6_RECEIVE_ERRORS] {
-            if option.get(fd).is_ok_and(|on| on != 0) {
+            if option.get(socket.fd()).is_ok_and(|on| on != 0) {
                 return Err(Errno::EBUSY);
             }
         }
-        IntOption::ZEROCOPY.set(fd, 1)?;
+        socket.require(IntOption::ZEROCOPY, 1)?;
         Ok(ZeroCopy { on: true, sent: 0, done: 0, apart: Vec::with_capacity(APART_MAX) })
     }
 

@@ -119,7 +119,8 @@ pub(super) unsafe fn settings(relays: *const c_char, options: *const castio_amt_
 }
 
 /// Leaves every group, tells the relay to end the tunnel (Teardown, where the relay offers it), and frees
-/// the handle. Doesn't wait for an answer. NULL is fine.
+/// the handle. Doesn't wait for an answer. In a child after fork() it only frees the child's copy: the parent's
+/// groups and tunnel stay. NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]

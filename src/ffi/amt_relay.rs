@@ -171,7 +171,8 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
 }
 
 /// Leaves all groups, closes the relay's sockets, and frees it. Gateways aren't told: AMT has no message
-/// for it, and they look for another relay when this one answers no more. NULL is fine.
+/// for it, and they look for another relay when this one answers no more. In a child after fork() it only frees
+/// the child's copy. NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]

@@ -135,7 +135,8 @@ unsafe fn chosen<'call>(options: &castio_bridge_options) -> Result<Options<'call
     })
 }
 
-/// Leaves what the bridge joined, closes its sockets and frees it. The tunnel stays open. NULL is fine.
+/// Leaves what the bridge joined, closes its sockets and frees it. The tunnel stays open. In a child after fork()
+/// it only frees the child's copy. NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]

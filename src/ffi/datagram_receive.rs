@@ -41,8 +41,9 @@ pub struct castio_receiver_options {
 
 /// Makes a handle that receives datagrams on a socket in batches: allocates slots, once, and makes the
 /// kernel tell what it knows of each datagram: setsockopt() of IP_PKTINFO, IP_RECVTTL, IP_RECVTOS and
-/// their IPv6 twins, SO_TIMESTAMPNS (unless SO_TIMESTAMP is on), SO_RXQ_OVFL, and with
-/// CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close.
+/// their IPv6 twins, SO_TIMESTAMPNS (unless SO_TIMESTAMP or another format of times is on), SO_RXQ_OVFL, and with
+/// CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close, or, where
+/// several handles need them on one socket, after the last one's close.
 ///
 /// - fd: a datagram or raw socket, which stays yours and must stay open as long as the handle.
 /// - options: its struct_size set, or NULL for the default.
@@ -82,7 +83,8 @@ pub unsafe extern "C" fn castio_receiver_open(
 }
 
 /// Frees a receiver, and puts the socket's options back. The socket stays open; datagrams that the
-/// handle had taken and not yet given are gone. NULL is fine.
+/// handle had taken and not yet given are gone. In a child after fork() it only frees the child's copy. If the
+/// socket was closed before, nothing is done to what has its number now. NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]

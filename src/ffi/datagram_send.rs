@@ -77,7 +77,9 @@ pub unsafe extern "C" fn castio_sender_open(
     })
 }
 
-/// Frees a sender. The socket stays open. NULL is fine.
+/// Frees a sender. The socket stays open; SO_ZEROCOPY is off again if CASTIO_SENDER_ZEROCOPY has set it and no
+/// other handle needs it, SO_MAX_PACING_RATE stays. In a child after fork() it only frees the child's copy. If the
+/// socket was closed before, nothing is done to what has its number now. NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]

@@ -149,7 +149,8 @@ unsafe fn open(
     Ok(Box::into_raw(Box::new(castio_subscription { subscription, _socket: socket })))
 }
 
-/// Leaves the group by both ways, and frees the handle. NULL is fine.
+/// Leaves the group by both ways, and frees the handle. In a child after fork() it only frees the child's copy.
+/// NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]

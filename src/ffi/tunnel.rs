@@ -154,8 +154,8 @@ unsafe fn options_of(options: *const castio_tunnel_options) -> Result<(Options, 
     Ok((options, if chosen.slots == 0 { 64 } else { chosen.slots }))
 }
 
-/// Closes a tunnel's descriptors and frees it. Packets that it had taken and not yet given are gone. NULL
-/// is fine.
+/// Closes a tunnel's descriptors and frees it. Packets that it had taken and not yet given are gone. In a child
+/// after fork() it only frees the child's copy. NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]

@@ -2,6 +2,7 @@
 //!
 //! Policy (what to try next, what an error means) belongs to the rooms.
 
+pub mod alike;
 pub mod broadcast;
 pub mod c_types;
 pub mod control;
@@ -21,6 +22,7 @@ pub mod lent;
 pub mod owner;
 pub mod packet;
 pub mod poll;
+pub mod process;
 pub mod random;
 pub mod reports;
 pub mod sigpipe;

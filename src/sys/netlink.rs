@@ -26,8 +26,23 @@ const LINK_BYTES: usize = 16;
 const ADDRESS_BYTES: usize = 8;
 const ROUTE_BYTES: usize = 12;
 
+/// Not in the libc crate: since Linux 3.14.
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 /// Not in the libc crate: since Linux 3.15.
 const IFLA_CARRIER_CHANGES: u16 = 35;
+
+/// What an interface belongs to, by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Master {
+    /// Nothing.
+    None,
+    /// A bridge, a bond, a team: what the interface receives counts as the master's.
+    Port(u32),
+    /// A VRF: it stays the interface's.
+    Vrf(u32),
+    /// Of another kind, which leaves IP to the interface.
+    Other(u32),
+}
 
 /// Something of this host's network as it is now, or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +59,8 @@ pub enum Change {
         carrier_changes: u32,
         /// The longest packet that it sends.
         mtu: u32,
+        /// Whose port it is.
+        master: Master,
     },
     /// An interface that is no more.
     LinkGone {
@@ -265,7 +282,21 @@ impl<'b> Message<'b> {
         let changes = self.attribute(LINK_BYTES, IFLA_CARRIER_CHANGES);
         let carrier_changes = changes.and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
         let mtu = self.attribute(LINK_BYTES, libc::IFLA_MTU).and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
-        Some(Change::Link { index, name, flags: Flags(u32_at(self.body, 8)?), carrier_changes, mtu })
+        let (flags, master) = (Flags(u32_at(self.body, 8)?), self.master());
+        Some(Change::Link { index, name, flags, carrier_changes, mtu, master })
+    }
+
+    fn master(&self) -> Master {
+        let index = self.attribute(LINK_BYTES, libc::IFLA_MASTER).and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
+        let about = self.attribute(LINK_BYTES, libc::IFLA_LINKINFO).unwrap_or_default();
+        // It ends in a NUL, before some kernels' version.
+        let kind = nested(about, IFLA_INFO_SLAVE_KIND).and_then(|kind| kind.split(|byte| *byte == 0).next());
+        match (index, kind) {
+            (0, _) => Master::None,
+            (index, Some(b"bridge" | b"bond" | b"team")) => Master::Port(index),
+            (index, Some(b"vrf")) => Master::Vrf(index),
+            (index, _) => Master::Other(index),
+        }
     }
 
     /// IFA_LOCAL is the interface's own where IFA_ADDRESS is the other end of a link.

@@ -1,5 +1,6 @@
 //! Socket options whose value is an int, and what a socket is.
 
+use std::ffi::CStr;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::{done, value};
 use crate::error::{Errno, Result};
 
 /// A socket option with an int for a value: its level and name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IntOption(c_int, c_int);
 
 /// Not in the libc crate: since Linux 4.20.
@@ -25,6 +26,9 @@ pub const UDP: i32 = libc::IPPROTO_UDP;
 
 /// What SO_MEMINFO has (<linux/sock_diag.h>), up to the drops.
 const MEMINFO_WORDS: usize = 9;
+
+/// Not in the libc crate for every target: <linux/socket.h>, since Linux 4.12.
+const SO_COOKIE: c_int = 57;
 
 /// Not in the libc crate: since Linux 5.14.
 const SO_NETNS_COOKIE: c_int = 71;
@@ -71,6 +75,12 @@ impl IntOption {
     pub const RECEIVE_BUFFER: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_RCVBUF);
     /// socket(7): the same over the limit, with CAP_NET_ADMIN.
     pub const RECEIVE_BUFFER_FORCE: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
+    /// <linux/socket.h>: as TIMESTAMP, with 64 bits on every target; since Linux 5.1.
+    pub const TIMESTAMP_NEW: IntOption = IntOption(libc::SOL_SOCKET, 63);
+    /// <linux/socket.h>: as TIMESTAMP_NS, with 64 bits on every target; since Linux 5.1.
+    pub const TIMESTAMP_NS_NEW: IntOption = IntOption(libc::SOL_SOCKET, 64);
+    /// <linux/socket.h>: SO_TIMESTAMPING with 64 bits on every target; since Linux 5.1.
+    pub const TIMESTAMPING_NEW: IntOption = IntOption(libc::SOL_SOCKET, 65);
     /// ip(7): a control message tells destination and interface.
     pub const IPV4_PACKET_INFO: IntOption = IntOption(libc::IPPROTO_IP, libc::IP_PKTINFO);
     /// ip(7): a control message tells the TTL.
@@ -241,6 +251,35 @@ pub fn device(fd: BorrowedFd<'_>) -> Result<Option<Name>> {
     let mut name: Name = [0; NAME_SIZE];
     get(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)?;
     Ok((name[0] != 0).then_some(name))
+}
+
+/// getsockopt(SO_BINDTOIFINDEX), before Linux 5.0 by the name that SO_BINDTODEVICE has: the index of the interface
+/// that alone is used, 0 for any. An interface that is gone may be told by its last index.
+pub fn device_index(fd: BorrowedFd<'_>) -> u32 {
+    match IntOption::DEVICE.get(fd) {
+        Ok(index) => index.unsigned_abs(),
+        Err(_) => {
+            let name = device(fd).ok().flatten();
+            let index = |name: Name| super::interface::index_of(CStr::from_bytes_until_nul(&name).ok()?).ok();
+            name.and_then(index).unwrap_or(0)
+        }
+    }
+}
+
+/// setsockopt(SO_BINDTOIFINDEX), before Linux 5.0 SO_BINDTODEVICE. `EPERM` if it is bound to another one, without
+/// CAP_NET_RAW.
+pub fn set_device(fd: BorrowedFd<'_>, index: u32) -> Result<()> {
+    match IntOption::DEVICE.set(fd, i32::try_from(index).map_err(|_| Errno::ENODEV)?) {
+        Err(Errno::ENOPROTOOPT) => set(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &super::interface::name_of(index)?),
+        result => result,
+    }
+}
+
+/// getsockopt(SO_COOKIE): a number that the socket keeps, and no other socket has.
+pub fn cookie(fd: BorrowedFd<'_>) -> Result<u64> {
+    let mut cookie = 0;
+    get(fd, libc::SOL_SOCKET, SO_COOKIE, &mut cookie)?;
+    Ok(cookie)
 }
 
 /// getsockopt(SO_NETNS_COOKIE): a number for the network namespace in which the socket is.

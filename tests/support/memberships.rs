@@ -38,6 +38,7 @@ impl fmt::Display for Event {
             CASTIO_MEMBERSHIP_LOST => "lost",
             CASTIO_MEMBERSHIP_REJOINED => "rejoined",
             CASTIO_MEMBERSHIP_REFUSED => "refused",
+            CASTIO_MEMBERSHIP_DEAF => "deaf",
             CASTIO_MEMBERSHIP_OVERFLOW => "overflow",
             _ => "unknown",
         })?;
@@ -65,6 +66,7 @@ impl fmt::Display for State {
             CASTIO_MEMBERSHIP_LIVE => "live",
             CASTIO_MEMBERSHIP_DOWN => "down",
             CASTIO_MEMBERSHIP_FAILED => "failed",
+            CASTIO_MEMBERSHIP_DEAF => "deaf",
             _ => "unknown",
         })?;
         write_place(f, &self.interface, self.error)

@@ -57,11 +57,25 @@ pub struct castio_membership_options {
 ///
 /// Where a socket is full (net.ipv4.igmp_max_memberships, 20 groups; net.ipv4.igmp_max_msf, 10 sources;
 /// net.core.optmem_max) the handle makes further sockets, of the same kind and bound alike, so that
-/// 10,000 groups work; castio_membership_receive reads all of them. For that the socket's port must be
+/// 10,000 groups work; castio_membership_receive reads all of them. They have the options that the socket has when
+/// they are made: its classic filter (SO_ATTACH_FILTER), interface, buffer sizes and the rest; where the process
+/// may not set one that decides only how packets leave (SO_MARK), they go without. With an eBPF filter no further
+/// socket is made (-EACCES in the event). For that the socket's port must be
 /// shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
 ///
 /// IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
-/// puts them back: else it would get what the other sockets joined, too.
+/// puts them back: else it would get what the other sockets joined, too. Several handles may work on one socket:
+/// what one has set or joined stays as long as another needs it.
+///
+/// A membership is CASTIO_MEMBERSHIP_LIVE only while the socket can hear it. A socket that is bound to an interface
+/// goes deaf when that is deleted and made again, which the handle can't cure for your socket; the sockets that it
+/// made are bound anew, which requires CAP_NET_RAW.
+///
+/// Where the process may not open rtnetlink sockets (a service with RestrictAddressFamilies, a seccomp filter) the
+/// handle works by timer: it looks at the interfaces every 3 seconds, castio_membership_timeout_ms tells when, and
+/// castio_membership_fd is never readable. Alternative names of interfaces and ports of bridges aren't known then.
+///
+/// A handle belongs to the process that opened it. After fork() a child may close its copy.
 ///
 /// - fd: a UDP or raw socket, which stays yours and must stay open as long as the handle.
 /// - options: its struct_size set, or NULL for the default.
@@ -96,7 +110,10 @@ pub unsafe extern "C" fn castio_membership_open(
 }
 
 /// Leaves everything that the handle joined and nothing else, closes the sockets that it made, and frees
-/// it. Your socket stays open, its options as they were. NULL is fine.
+/// it. Your socket stays open, its options as they were. Groups that you have left and joined again yourself count
+/// as the handle's; those whose list of sources you have changed from including to excluding or the reverse are
+/// yours, and stay. In a child after fork() it only frees the child's copy: the parent's groups and options stay as
+/// they are. If the socket was closed before, nothing is done to what has its number now. NULL is fine.
 ///
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -240,7 +257,8 @@ pub unsafe extern "C" fn castio_membership_fd(membership: *mut castio_membership
 }
 
 /// When to call castio_membership_process although the descriptor isn't readable: for the next
-/// re-announcement, or to try again what was refused. Made for poll().
+/// re-announcement, to try again what was refused, and every few seconds while the socket can't hear something or
+/// without rtnetlink. Made for poll().
 ///
 /// - membership: from castio_membership_open.
 /// - timeout_ms: written with the time in milliseconds, -1 if there is nothing to do until the
@@ -266,7 +284,8 @@ pub unsafe extern "C" fn castio_membership_timeout_ms(
 }
 
 /// Does what there is to do, without waiting: reads what the kernel tells of interfaces, joins and leaves
-/// accordingly, and does what is due by time. Harmless when there is nothing to do.
+/// accordingly, and does what is due by time. Harmless when there is nothing to do. Reads at most 2 MiB of news in
+/// one call; while there is more, the descriptor stays readable.
 ///
 /// - membership: from castio_membership_open.
 ///

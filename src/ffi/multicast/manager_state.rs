@@ -28,6 +28,16 @@ pub const CASTIO_MEMBERSHIP_REFUSED: c_int = 4;
 /// castio_membership_list.
 pub const CASTIO_MEMBERSHIP_OVERFLOW: c_int = 5;
 
+/// castio_membership_event, castio_membership_state: joined, on an interface that is up and has a carrier, but the
+/// socket can't hear it; `error` says why. -EXDEV: the socket is bound to another interface, by SO_BINDTODEVICE or
+/// by a scope in its address (the kernel keeps the index: an interface that was deleted and made again is another
+/// one), or the interface belongs to a VRF and the socket isn't bound to it. -EADDRNOTAVAIL: it is bound to
+/// another address than the group. -EISCONN: it is connected, and its peer doesn't send to the group or isn't the
+/// source. -EBUSY: the interface is a port of a bridge, bond or team, whose packets they are: join on that one.
+/// -EAFNOSUPPORT: an IPv4 group, and IPV6_V6ONLY is on. castio_diagnose_multicast() tells more. When the cause is
+/// gone, CASTIO_MEMBERSHIP_JOINED or CASTIO_MEMBERSHIP_REJOINED follows.
+pub const CASTIO_MEMBERSHIP_DEAF: c_int = 6;
+
 /// Something that has become of a membership: see castio_membership_events().
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -40,7 +50,9 @@ pub struct castio_membership_event {
     /// Why, a negative errno; 0 where nothing is wrong. -ENODEV: the interface is gone, or has another name
     /// now. -ENETDOWN: it is down or has no carrier; one that is deleted goes down first, so that both are
     /// told. -EADDRNOTAVAIL: it lost the address it was chosen by.
-    /// -ENETUNREACH: the route leads elsewhere or nowhere. Others as castio_join_group, castio_join_source.
+    /// -ENETUNREACH: the route leads elsewhere or nowhere. With CASTIO_MEMBERSHIP_DEAF see there. -EACCES with
+    /// CASTIO_MEMBERSHIP_REFUSED: a further socket is needed, and the caller's has an eBPF filter, which can't be
+    /// copied. Others as castio_join_group, castio_join_source.
     pub error: c_int,
     /// The interface's index; 0 with CASTIO_MEMBERSHIP_OVERFLOW.
     pub ifindex: c_uint,
@@ -54,7 +66,7 @@ pub struct castio_membership_event {
 
 /// castio_membership_state: no interface that was wished for is there.
 pub const CASTIO_MEMBERSHIP_WAITING: c_int = 1;
-/// castio_membership_state: joined, on an interface that is up and has a carrier.
+/// castio_membership_state: joined, on an interface that is up and has a carrier, and the socket can hear it.
 pub const CASTIO_MEMBERSHIP_LIVE: c_int = 2;
 /// castio_membership_state: joined, on an interface that is down or has no carrier.
 pub const CASTIO_MEMBERSHIP_DOWN: c_int = 3;
@@ -68,7 +80,7 @@ pub struct castio_membership_state {
     /// sizeof(struct castio_membership_state), set by the caller in the first element, by the library in
     /// the others.
     pub struct_size: usize,
-    /// CASTIO_MEMBERSHIP_WAITING, _LIVE, _DOWN or _FAILED.
+    /// CASTIO_MEMBERSHIP_WAITING, _LIVE, _DOWN, _FAILED or _DEAF.
     pub state: c_int,
     /// Why it isn't live, a negative errno, as in castio_membership_event; else 0.
     pub error: c_int,
@@ -123,6 +135,7 @@ fn event(event: &Event, struct_size: usize) -> castio_membership_event {
         What::Joined => (CASTIO_MEMBERSHIP_JOINED, None),
         What::Lost(error) => (CASTIO_MEMBERSHIP_LOST, Some(error)),
         What::Rejoined => (CASTIO_MEMBERSHIP_REJOINED, None),
+        What::Deaf(error) => (CASTIO_MEMBERSHIP_DEAF, Some(error)),
         What::Refused(error) => (CASTIO_MEMBERSHIP_REFUSED, Some(error)),
         What::Overflow => (CASTIO_MEMBERSHIP_OVERFLOW, None),
     };
@@ -166,6 +179,7 @@ pub unsafe extern "C" fn castio_membership_list(
         let manager = handle(membership)?;
         let elements = convert::Elements::new(out, capacity)?;
         let mut count = 0;
+        manager.look_at_hearing();
         manager.each_status(|status| {
             if count < capacity {
                 elements.put(count, state(status, elements.stride()));
@@ -180,6 +194,7 @@ fn state(status: &Status<'_>, struct_size: usize) -> castio_membership_state {
     let (state, error) = match status.state {
         State::Waiting(error) => (CASTIO_MEMBERSHIP_WAITING, Some(error)),
         State::Live => (CASTIO_MEMBERSHIP_LIVE, None),
+        State::Deaf(error) => (CASTIO_MEMBERSHIP_DEAF, Some(error)),
         State::Down => (CASTIO_MEMBERSHIP_DOWN, Some(Errno::ENETDOWN)),
         State::Refused(error) => (CASTIO_MEMBERSHIP_FAILED, Some(error)),
     };

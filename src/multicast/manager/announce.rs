@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Manager;
 use super::events::What;
-use super::keep::{RETRY_FIRST, becomes_live, tell};
+use super::keep::{RETRY_FIRST, tell};
 use super::links::Link;
 use super::wish::{Key, State};
 use crate::sys::option::Family;
@@ -37,7 +37,7 @@ impl Manager<'_> {
                 Said::Aloud if is_told => {
                     let (_, on) = self.again.get_or_insert_with(|| (Instant::now() + AGAIN, [interface].into()));
                     on.insert(interface);
-                    self.tell_live(interface, of);
+                    self.report(interface, of);
                 }
                 Said::Aloud | Said::Needless => {}
             }
@@ -61,18 +61,9 @@ impl Manager<'_> {
         }
     }
 
-    fn tell_live(&mut self, interface: u32, of: impl Fn(Key) -> bool) {
-        for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten() {
-            if membership.socket.is_some() && of(*key) {
-                becomes_live(&mut self.events, &self.links, interface, *key, membership);
-            }
-        }
-    }
-
     /// Leaves and joins again what is joined on an interface, so that the kernel reports it, and has it if
     /// it hadn't.
     fn rejoin_on(&mut self, interface: u32, of: impl Fn(Key) -> bool, is_told: bool) {
-        let is_live = self.links.get(&interface).is_some_and(Link::is_live);
         // All sources of a group go before one comes again: the kernel adds those that come to the group
         // that others hold, even where that was on an interface that is gone, whose index is used again.
         for (key, membership) in self.memberships.get(&interface).into_iter().flatten() {
@@ -83,19 +74,20 @@ impl Manager<'_> {
         for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten() {
             let Some(number) = membership.socket.filter(|_| of(*key)) else { continue };
             match self.sockets.rejoin(number, *key, interface) {
-                Ok(()) if is_live && is_told => {
-                    becomes_live(&mut self.events, &self.links, interface, *key, membership);
-                }
                 Ok(()) => {}
                 Err(error) => {
                     // It has left, and its room with it.
                     self.sockets.leave(number, *key, interface);
+                    self.deaf.remove(&(interface, *key));
                     (membership.socket, membership.state) = (None, State::Refused(error));
                     tell(&mut self.events, &self.links, interface, *key, What::Refused(error));
                     self.refused.insert((interface, *key));
                     self.retry.get_or_insert_with(|| (RETRY_FIRST, Instant::now() + RETRY_FIRST));
                 }
             }
+        }
+        if is_told && self.links.get(&interface).is_some_and(Link::is_live) {
+            self.report(interface, of);
         }
     }
 

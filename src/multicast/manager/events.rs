@@ -15,6 +15,8 @@ pub enum What {
     Lost(Errno),
     /// Joined again.
     Rejoined,
+    /// Joined, but the socket can't hear it, and why.
+    Deaf(Errno),
     /// The kernel's refusal.
     Refused(Errno),
     /// Events before this one were dropped.

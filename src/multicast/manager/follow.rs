@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::Manager;
 use super::links::{Link, Links};
+use super::news;
 use super::selector::Selector;
 use super::wish::Key;
 use crate::error::{Errno, Result};
 use crate::sys::netlink::{Change, Netlink};
 
+/// How often news is read in one go, each time up to 32 KiB.
+const READS_MAX: usize = 64;
+
 impl Manager<'_> {
-    /// Reads everything that waits.
-    pub(super) fn follow(&mut self) -> Result<()> {
+    /// Reads what waits, and no more than so much at a time: another part of this host may make changes for ever.
+    pub(super) fn follow(&mut self, now: Instant) -> Result<()> {
         let mut changes = Vec::new();
-        loop {
-            match self.netlink.changes(|change| changes.push(change)) {
+        for _ in 0..READS_MAX {
+            match self.news.changes(|change| changes.push(change)) {
                 Ok(()) => changes.drain(..).for_each(|change| self.apply(change)),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
@@ -25,6 +30,8 @@ impl Manager<'_> {
         }
         if self.lost_track {
             self.look_at_everything()?;
+        } else if !self.news.is_told() && self.look.is_some_and(|at| at <= now) {
+            self.look_for_changes()?;
         }
         if self.routes_changed {
             self.follow_routes()?;
@@ -36,6 +43,9 @@ impl Manager<'_> {
     /// All there is, at the beginning and after changes were lost. What was joined is joined anew: an
     /// interface may have gone and come back with the same index.
     pub(super) fn look_at_everything(&mut self) -> Result<()> {
+        if !self.news.is_told() {
+            return self.look_for_changes();
+        }
         self.lost_track = true;
         let mut found = Vec::new();
         Netlink::connect()?.everything(|change| found.push(change))?;
@@ -63,13 +73,21 @@ impl Manager<'_> {
         Ok(())
     }
 
+    /// Without rtnetlink.
+    fn look_for_changes(&mut self) -> Result<()> {
+        news::look(&self.links)?.into_iter().for_each(|change| self.apply(change));
+        self.routes_changed = true;
+        Ok(())
+    }
+
     fn apply(&mut self, change: Change) {
         self.routes_changed = true;
         match change {
             Change::Route => {}
-            Change::Link { index, .. } => {
+            Change::Link { index, name, .. } => {
                 let before = self.links.get(&index).map(|link| (link.is_live(), link.carrier_changes));
                 record(&mut self.links, &change);
+                self.sockets.follow_device(index, name);
                 self.link_changed(index, before);
             }
             Change::LinkGone { index } => self.link_gone(index),
@@ -104,6 +122,7 @@ impl Manager<'_> {
                 _ => {}
             }
         }
+        self.hearing_changed(index);
         self.reselect(index);
         self.try_refused_on(index);
     }
@@ -183,6 +202,9 @@ impl Manager<'_> {
 
     /// The interface that the route to a group leads to, if there is a route.
     pub(super) fn route_to(&mut self, group: IpAddr) -> Result<Option<u32>> {
+        if !self.news.is_told() {
+            return news::route_by_connecting(group);
+        }
         let requests = match &mut self.requests {
             Some(requests) => requests,
             none => none.insert(Netlink::connect()?),
@@ -197,9 +219,9 @@ impl Manager<'_> {
 
 fn record(links: &mut Links, change: &Change) {
     match *change {
-        Change::Link { index, name, flags, carrier_changes, mtu } => {
+        Change::Link { index, name, flags, carrier_changes, mtu, master } => {
             let addresses = links.remove(&index).map(|link| link.addresses).unwrap_or_default();
-            links.insert(index, Link { padded_name: name, flags, carrier_changes, mtu, addresses });
+            links.insert(index, Link { padded_name: name, flags, carrier_changes, mtu, master, addresses });
         }
         Change::Address { index, ip } => {
             if let Some(link) = links.get_mut(&index).filter(|link| !link.addresses.contains(&ip)) {

@@ -1,5 +1,6 @@
 //! One membership: made, lost, made again.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Manager;
@@ -21,7 +22,7 @@ impl Manager<'_> {
             wishes: 0,
             socket: None,
             state: State::Waiting(Errno::ENODEV),
-            was_live: false,
+            was_told: false,
             was_joined: again,
         });
         membership.wishes += 1;
@@ -39,11 +40,12 @@ impl Manager<'_> {
             return;
         }
         // One that is down was told as such; that it doesn't come up again is news.
-        let (socket, was_live) = (membership.socket, membership.was_live && membership.socket.is_some());
+        let (socket, was_told) = (membership.socket, membership.was_told && membership.socket.is_some());
         memberships.remove(&key);
         if memberships.is_empty() {
             self.memberships.remove(&interface);
         }
+        self.deaf.remove(&(interface, key));
         self.refused.remove(&(interface, key));
         if self.refused.is_empty() {
             self.retry = None;
@@ -51,7 +53,7 @@ impl Manager<'_> {
         if let Some(number) = socket {
             self.sockets.leave(number, key, interface);
         }
-        if let Some(error) = why.filter(|_| was_live) {
+        if let Some(error) = why.filter(|_| was_told) {
             tell(&mut self.events, &self.links, interface, key, What::Lost(error));
         }
     }
@@ -69,7 +71,7 @@ impl Manager<'_> {
                     self.retry = None;
                 }
                 if self.links.get(&interface).is_some_and(Link::is_live) {
-                    becomes_live(&mut self.events, &self.links, interface, key, membership);
+                    self.report(interface, |of| of == key);
                 }
             }
             Err(error) => {
@@ -105,31 +107,77 @@ impl Manager<'_> {
     /// The interface is down, or its carrier is gone.
     pub(super) fn goes_down(&mut self, interface: u32) {
         for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten() {
-            if membership.state == State::Live {
-                membership.state = State::Down;
-                tell(&mut self.events, &self.links, interface, *key, What::Lost(Errno::ENETDOWN));
+            match membership.state {
+                State::Live => tell(&mut self.events, &self.links, interface, *key, What::Lost(Errno::ENETDOWN)),
+                State::Deaf(_) => drop(self.deaf.remove(&(interface, *key))),
+                _ => continue,
             }
+            membership.state = State::Down;
         }
     }
 
     /// The interface is up again, and the kernel has reported its groups by itself.
     pub(super) fn comes_up(&mut self, interface: u32) {
+        let Some(memberships) = self.memberships.get(&interface) else { return };
+        let down: BTreeSet<Key> =
+            memberships.iter().filter(|(_, found)| found.state == State::Down).map(|(key, _)| *key).collect();
+        self.report(interface, |key| down.contains(&key));
+    }
+
+    /// What is joined on an interface that is live is there, as far as its sockets can hear it.
+    pub(super) fn report(&mut self, interface: u32, of: impl Fn(Key) -> bool) {
+        let Some(link) = self.links.get(&interface).cloned() else { return };
         for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten() {
-            if membership.state == State::Down {
-                becomes_live(&mut self.events, &self.links, interface, *key, membership);
+            let hearing = membership.socket.filter(|_| of(*key)).and_then(|number| self.sockets.hearing(number));
+            let Some(hearing) = hearing else { continue };
+            let what = match hearing.deafness(*key, interface, &link) {
+                None => {
+                    self.deaf.remove(&(interface, *key));
+                    membership.state = State::Live;
+                    if std::mem::replace(&mut membership.was_joined, true) { What::Rejoined } else { What::Joined }
+                }
+                Some(error) if membership.state == State::Deaf(error) => continue,
+                Some(error) => {
+                    self.deaf.insert((interface, *key));
+                    membership.state = State::Deaf(error);
+                    What::Deaf(error)
+                }
+            };
+            membership.was_told = true;
+            tell(&mut self.events, &self.links, interface, *key, what);
+        }
+    }
+
+    /// Looks whether the sockets hear more or less than before: the caller may bind or connect his own at any time.
+    pub fn look_at_hearing(&mut self) {
+        if self.sockets.look_at_own(&self.links) {
+            self.memberships.keys().copied().collect::<Vec<_>>().into_iter().for_each(|at| self.hearing_changed(at));
+        }
+    }
+
+    /// Tells what is live and was deaf, or the reverse.
+    pub(super) fn hearing_changed(&mut self, interface: u32) {
+        let (Some(link), Some(memberships)) = (self.links.get(&interface), self.memberships.get(&interface)) else {
+            return;
+        };
+        let is_news = |(key, found): &(&Key, &Membership)| {
+            let hearing = found.socket.and_then(|number| self.sockets.hearing(number));
+            let now = hearing.and_then(|hearing| hearing.deafness(**key, interface, link));
+            match found.state {
+                State::Live => now.is_some(),
+                State::Deaf(before) => now != Some(before),
+                _ => false,
             }
+        };
+        let news: BTreeSet<Key> = memberships.iter().filter(is_news).map(|(key, _)| *key).collect();
+        if !news.is_empty() {
+            self.report(interface, |key| news.contains(&key));
         }
     }
 
     pub(super) fn name(&self, interface: u32) -> Name {
         name(&self.links, interface)
     }
-}
-
-pub(super) fn becomes_live(events: &mut Events, links: &Links, interface: u32, key: Key, membership: &mut Membership) {
-    let what = if membership.was_joined { What::Rejoined } else { What::Joined };
-    (membership.state, membership.was_live, membership.was_joined) = (State::Live, true, true);
-    tell(events, links, interface, key, what);
 }
 
 pub(super) fn tell(events: &mut Events, links: &Links, interface: u32, key: Key, what: What) {

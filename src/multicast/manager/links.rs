@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::sys::interface::{Flags, Name};
+use crate::sys::netlink::Master;
 
 /// An interface.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Link {
     pub carrier_changes: u32,
     /// The longest packet that it sends.
     pub mtu: u32,
+    /// Whose port it is.
+    pub master: Master,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }

@@ -8,7 +8,9 @@
 
 mod announce;
 mod follow;
+mod hearing;
 mod keep;
+mod news;
 mod querier;
 mod receive;
 mod report;
@@ -31,6 +33,7 @@ use crate::sys::netlink::Netlink;
 use crate::sys::poll::Events as Polled;
 use events::Events;
 use links::Links;
+use news::{LOOK, News};
 use receive::Inbox;
 use selector::Selector;
 use sockets::{OWN, Sockets};
@@ -42,7 +45,7 @@ const EVENTS: usize = 16_384;
 /// Keeps wishes true on a socket.
 pub struct Manager<'fd> {
     sockets: Sockets<'fd>,
-    netlink: Netlink,
+    news: News,
     /// Answers which route leads to a group; made when it is first asked.
     requests: Option<Netlink>,
     links: Links,
@@ -52,6 +55,8 @@ pub struct Manager<'fd> {
     /// Whether a group is wished for by source, and how many wishes there are.
     groups: HashMap<IpAddr, (bool, usize)>,
     refused: BTreeSet<(u32, Key)>,
+    /// Joined, and not to be heard.
+    deaf: BTreeSet<(u32, Key)>,
     events: Events,
     announce: Option<(Duration, Instant)>,
     /// Says what is joined, where this process may.
@@ -59,6 +64,8 @@ pub struct Manager<'fd> {
     /// Where it is to be said once more, and when.
     again: Option<(Instant, BTreeSet<u32>)>,
     retry: Option<(Duration, Instant)>,
+    /// When to look at what nobody tells of: interfaces without rtnetlink, and where the caller binds his socket.
+    look: Option<Instant>,
     /// Something that may change which way a route leads.
     routes_changed: bool,
     /// Changes were lost: everything is to be looked at anew.
@@ -74,24 +81,28 @@ impl<'fd> Manager<'fd> {
         let mut manager = Manager {
             sockets: Sockets::open(fd)?,
             // Before looking, so that nothing is missed between.
-            netlink: Netlink::watch()?,
+            news: News::open()?,
             requests: None,
             links: Links::new(),
             wishes: Vec::new(),
             memberships: HashMap::new(),
             groups: HashMap::new(),
             refused: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             events: Events::new(if events == 0 { EVENTS } else { events }),
             announce: announce.map(|every| (every, Instant::now() + every)),
             voices: Voices::default(),
             again: None,
             retry: None,
+            look: None,
             routes_changed: false,
             lost_track: false,
             distrusts_kernel: false,
             inbox: None,
         };
         manager.look_at_everything()?;
+        manager.sockets.look_at_own(&manager.links);
+        manager.plan_look(Instant::now());
         Ok(manager)
     }
 
@@ -107,7 +118,7 @@ impl<'fd> Manager<'fd> {
         // What may fail comes before anything is noted.
         let route = match selector {
             Selector::Route => {
-                self.netlink.watch_routes()?;
+                self.news.watch_routes()?;
                 self.route_to(key.group)?
             }
             _ => None,
@@ -179,8 +190,9 @@ impl<'fd> Manager<'fd> {
 
     /// Does what there is to do, without waiting.
     pub fn process(&mut self) -> Result<()> {
-        self.follow()?;
         let now = Instant::now();
+        self.follow(now)?;
+        self.look_at_hearing();
         if self.retry.is_some_and(|(_, at)| at <= now) {
             self.try_refused_again(now);
         }
@@ -190,15 +202,24 @@ impl<'fd> Manager<'fd> {
         if self.again.as_ref().is_some_and(|(at, _)| *at <= now) {
             self.say_again();
         }
+        self.plan_look(now);
         self.watch_sockets();
         Ok(())
+    }
+
+    fn plan_look(&mut self, now: Instant) {
+        if self.news.is_told() && self.deaf.is_empty() {
+            self.look = None;
+        } else if self.look.is_none_or(|at| at <= now) {
+            self.look = Some(now + LOOK);
+        }
     }
 
     /// When there is something to do by time.
     pub fn timer(&self) -> Option<Instant> {
         let announce = self.announce.filter(|_| !self.memberships.is_empty());
         let again = self.again.as_ref().map(|(at, _)| *at);
-        [announce, self.retry].into_iter().flatten().map(|(_, at)| at).chain(again).min()
+        [announce, self.retry].into_iter().flatten().map(|(_, at)| at).chain(again).chain(self.look).min()
     }
 
     /// [`Manager::process`] until there is an event.
@@ -208,7 +229,7 @@ impl<'fd> Manager<'fd> {
             if !self.events.is_empty() {
                 return Ok(());
             }
-            self.pause(self.netlink.fd(), &mut deadline)?;
+            self.pause(self.news.fd(), &mut deadline)?;
         }
     }
 
@@ -254,12 +275,12 @@ impl<'fd> Manager<'fd> {
 
     /// To wait on.
     pub fn watch_fd(&self) -> i32 {
-        self.netlink.fd().as_raw_fd()
+        self.news.fd().as_raw_fd()
     }
 
     /// To wait on, too.
     pub fn netlink_fd(&self) -> BorrowedFd<'_> {
-        self.netlink.fd()
+        self.news.fd()
     }
 
     /// What has become of memberships.
@@ -282,6 +303,10 @@ fn ignore_timeout(result: Result<Polled>) -> Result<()> {
 
 impl Drop for Manager<'_> {
     fn drop(&mut self) {
+        // In a child it is a copy: what it holds is the parent's.
+        if !self.sockets.is_here() {
+            return;
+        }
         // Those of the sockets that were made go with them.
         for (interface, memberships) in &self.memberships {
             for (key, membership) in memberships {
@@ -289,9 +314,6 @@ impl Drop for Manager<'_> {
                     self.sockets.leave(OWN, *key, *interface);
                 }
             }
-        }
-        if let Some(inbox) = &self.inbox {
-            inbox.close(&self.sockets);
         }
     }
 }

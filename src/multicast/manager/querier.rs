@@ -17,6 +17,8 @@ use crate::sys::option::{self, Family};
 use crate::tunnel::listener::Version;
 
 const SLOTS: usize = 32;
+/// How often they are filled in one go: more than the queue holds, if nobody adds to it meanwhile.
+const READS_MAX: usize = 64;
 /// An old query with the longest IP header.
 const SLOT_SIZE: usize = 68;
 
@@ -90,7 +92,7 @@ impl Queriers {
     /// Takes what was asked since the last time.
     fn listen(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
         let mut count = 0;
-        loop {
+        for _ in 0..READS_MAX {
             self.reader.clear();
             match self.reader.fill(fd) {
                 Err(Errno::EAGAIN) => break,

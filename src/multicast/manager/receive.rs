@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::Manager;
 use super::sockets::{OWN, Sockets};
-use crate::datagram::receive::{Details, Reader, View};
+use crate::datagram::receive::{self, Reader, View};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
@@ -20,34 +20,32 @@ const NEWS: u64 = u64::MAX;
 pub(super) struct Inbox {
     reader: Reader,
     readable: Readable,
-    watched: Vec<Watched>,
+    /// By socket: its count of drops, as last told.
+    drops: Vec<u32>,
     /// Which socket the slots are from: up to which slot, and its number.
     runs: Vec<(usize, usize)>,
     /// Told by a socket after others had filled slots: for the next call.
     error: Option<Errno>,
 }
 
-struct Watched {
-    details: Details,
-    /// Its count of drops, as last told.
-    drops: u32,
-}
-
 impl Inbox {
     fn open() -> Result<Inbox> {
         let (reader, readable) = (Reader::new(SLOTS, SLOT_SIZE)?, Readable::new(SLOTS)?);
         let runs = Vec::with_capacity(SLOTS);
-        Ok(Inbox { reader, readable, watched: Vec::new(), runs, error: None })
+        Ok(Inbox { reader, readable, drops: Vec::new(), runs, error: None })
     }
 
     /// Those that were made since.
-    fn watch(&mut self, sockets: &Sockets<'_>) -> Result<()> {
-        while self.watched.len() < sockets.count() {
-            let number = self.watched.len();
+    fn watch(&mut self, sockets: &mut Sockets<'_>) -> Result<()> {
+        while self.drops.len() < sockets.count() {
+            let number = self.drops.len();
             let Some(fd) = sockets.get(number) else { break };
             self.readable.add(fd, number as u64)?;
-            let drops = option::drops(fd).unwrap_or(0);
-            self.watched.push(Watched { details: Details::switch_on(fd, false, true), drops });
+            self.drops.push(option::drops(fd).unwrap_or(0));
+            match number {
+                OWN => receive::tell_on(sockets.own_mut(), false, true),
+                _ => receive::tell(fd, false, true),
+            }
         }
         Ok(())
     }
@@ -76,14 +74,7 @@ impl Inbox {
     fn next_view(&mut self) -> Option<View<'_>> {
         let position = self.reader.position();
         let number = self.runs.iter().find(|(end, _)| position < *end).map_or(OWN, |(_, number)| *number);
-        self.reader.next_view(&mut self.watched.get_mut(number)?.drops)
-    }
-
-    /// The caller's socket gets its options back; the others go.
-    pub fn close(&self, sockets: &Sockets<'_>) {
-        if let (Some(own), Some(fd)) = (self.watched.get(OWN), sockets.get(OWN)) {
-            own.details.switch_off(fd);
-        }
+        self.reader.next_view(self.drops.get_mut(number)?)
     }
 }
 
@@ -93,18 +84,18 @@ impl Manager<'_> {
             Some(inbox) => inbox,
             none => {
                 let inbox = Inbox::open()?;
-                inbox.readable.add(self.netlink.fd(), NEWS)?;
+                inbox.readable.add(self.news.fd(), NEWS)?;
                 none.insert(inbox)
             }
         };
-        inbox.watch(&self.sockets)?;
+        inbox.watch(&mut self.sockets)?;
         Ok(inbox)
     }
 
     /// After sockets may have been made. An error comes again, and is told, when something is received.
     pub(super) fn watch_sockets(&mut self) {
         if let Some(inbox) = &mut self.inbox {
-            let _ = inbox.watch(&self.sockets);
+            let _ = inbox.watch(&mut self.sockets);
         }
     }
 

@@ -4,13 +4,18 @@
 //! any time: so nothing is counted, and the kernel is asked.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::hearing::Hearing;
+use super::links::Links;
 use super::wish::Key;
+use crate::borrowed::{Borrowed, Joined};
 use crate::error::{Errno, Result};
 use crate::multicast::{membership, options};
-use crate::sys::multicast::{self, SourceRequest};
+use crate::sys::alike::{self, Decides};
+use crate::sys::interface::Name;
+use crate::sys::multicast::{self, FilterMode, GroupRequest, SourceRequest};
 use crate::sys::option::{self, Family, IntOption};
 use crate::sys::sockaddr::SocketAddress;
 use crate::sys::socket;
@@ -20,16 +25,26 @@ pub(super) const OWN: usize = 0;
 
 /// Sockets by number.
 pub(super) struct Sockets<'fd> {
-    own: BorrowedFd<'fd>,
+    own: Borrowed<'fd>,
     family: Family,
     /// Those with the numbers from 1 on.
     made: Vec<OwnedFd>,
+    /// Where each is bound, by number.
+    hearing: Vec<Hearing>,
+    device: Device,
     /// The sockets that aren't known to be full, for groups of IPv4 and of IPv6.
     roomy: [BTreeSet<usize>; 2],
     /// Where the sources of a group on an interface are, and how many.
     sources: HashMap<(u32, IpAddr), Vec<(usize, usize)>>,
-    /// MULTICAST_ALL, where it was on.
-    switched_off: Vec<IntOption>,
+}
+
+/// The interface that the caller's socket is bound to. The kernel keeps the index; sockets of the handle's own
+/// follow the name.
+#[derive(Clone, Copy, Default)]
+struct Device {
+    name: Option<Name>,
+    /// The index that the name has now.
+    now: u32,
 }
 
 impl<'fd> Sockets<'fd> {
@@ -43,18 +58,19 @@ impl<'fd> Sockets<'fd> {
             Family::V4 => &[IntOption::IPV4_MULTICAST_ALL],
             Family::V6 => &[IntOption::IPV4_MULTICAST_ALL, IntOption::IPV6_MULTICAST_ALL],
         };
-        let is_on = |option: &&IntOption| option.get(own).is_ok_and(|on| on != 0);
-        let switched_off: Vec<IntOption> = all.iter().filter(is_on).copied().collect();
-        let sockets = Sockets {
-            own,
+        let mut borrowed = Borrowed::new(own)?;
+        for option in all.iter().filter(|option| option.get(own).is_ok()) {
+            borrowed.require(*option, 0)?;
+        }
+        Ok(Sockets {
+            own: borrowed,
             family,
             made: Vec::new(),
+            hearing: vec![Hearing::of(own)],
+            device: Device::default(),
             roomy: [[OWN].into(), [OWN].into()],
             sources: HashMap::new(),
-            switched_off,
-        };
-        sockets.switched_off.iter().try_for_each(|option| option.set(own, 0))?;
-        Ok(sockets)
+        })
     }
 
     pub fn count(&self) -> usize {
@@ -63,8 +79,49 @@ impl<'fd> Sockets<'fd> {
 
     pub fn get(&self, number: usize) -> Option<BorrowedFd<'_>> {
         match number.checked_sub(1) {
-            None => Some(self.own),
+            None => Some(self.own.fd()),
             Some(index) => self.made.get(index).map(AsFd::as_fd),
+        }
+    }
+
+    /// The caller's socket.
+    pub fn own_mut(&mut self) -> &mut Borrowed<'fd> {
+        &mut self.own
+    }
+
+    /// `false` in a child after fork(2).
+    pub fn is_here(&self) -> bool {
+        self.own.is_here()
+    }
+
+    /// Where a socket is bound.
+    pub fn hearing(&self, number: usize) -> Option<&Hearing> {
+        self.hearing.get(number)
+    }
+
+    /// Looks where the caller's socket is bound now; whether that is elsewhere than before.
+    pub fn look_at_own(&mut self, links: &Links) -> bool {
+        let (now, is_new) = (Hearing::of(self.own.fd()), self.device.name.is_none());
+        let Some(before) = self.hearing.get_mut(OWN) else { return false };
+        let has_changed = std::mem::replace(before, now) != now;
+        if has_changed || is_new {
+            self.device = Device { name: links.get(&now.device).map(|link| link.padded_name), now: now.device };
+        }
+        has_changed
+    }
+
+    /// An interface is new, or has a new name: the sockets that were made follow the name of the interface that
+    /// they are bound to. Rebinding requires CAP_NET_RAW.
+    pub fn follow_device(&mut self, interface: u32, name: Name) {
+        if self.device.now == interface {
+            self.device.name = self.device.name.map(|_| name);
+        } else if self.device.name == Some(name) {
+            self.device.now = interface;
+            for (fd, hearing) in self.made.iter().zip(self.hearing.iter_mut().skip(1)) {
+                if option::set_device(fd.as_fd(), interface).is_ok() {
+                    *hearing = Hearing::of(fd.as_fd());
+                }
+            }
         }
     }
 
@@ -134,18 +191,19 @@ impl<'fd> Sockets<'fd> {
     }
 
     fn request_join(&self, number: usize, key: Key, interface: u32) -> Result<()> {
-        let (fd, target) = (self.get(number).ok_or(Errno::EBADF)?, key.target(interface));
-        match key.source {
-            None => membership::join(fd, target),
-            // The caller may have joined the whole group, which this would cut down.
-            Some(source) if number == OWN => membership::join_source(fd, target, source),
-            Some(source) => multicast::source(fd, target, source, SourceRequest::Join),
+        let fd = self.get(number).ok_or(Errno::EBADF)?;
+        match number {
+            OWN => self.own.join(joined(key, interface), |is_shared| join_own(fd, key, interface, is_shared)),
+            _ => join_made(fd, key, interface),
         }
     }
 
     /// Leaves, also on an interface that is gone: the membership would still take room.
     pub fn leave(&mut self, number: usize, key: Key, interface: u32) {
-        self.request_leave(number, key, interface);
+        match number {
+            OWN => self.own.leave(joined(key, interface), || self.request_leave(OWN, key, interface)),
+            _ => self.request_leave(number, key, interface),
+        }
         self.roomy(key).insert(number);
         let place = (interface, key.group);
         let Some(holders) = self.sources.get_mut(&place).filter(|_| key.source.is_some()) else { return };
@@ -159,24 +217,20 @@ impl<'fd> Sockets<'fd> {
     /// As [`Sockets::leave`], to join on the same socket again.
     pub fn request_leave(&self, number: usize, key: Key, interface: u32) {
         let Some(fd) = self.get(number) else { return };
-        let target = key.target(interface);
-        let leave_all = || multicast::group(fd, target, multicast::GroupRequest::Leave);
-        // It may be gone already: the caller can leave too.
-        let _ = match key.source {
-            None => leave_all(),
-            Some(source) => match multicast::source(fd, target, source, SourceRequest::Leave) {
-                // With the interface all its sources are gone, and only as a whole are they let go.
-                Err(Errno::ENODEV) => leave_all(),
-                result => result,
-            },
-        };
+        if number != OWN || is_as_joined(fd, key, interface) {
+            leave(fd, key, interface);
+        }
     }
 
     /// Leaves and joins on the same socket, upon which the kernel reports the group anew, unless another
     /// socket of this host holds it.
     pub fn rejoin(&self, number: usize, key: Key, interface: u32) -> Result<()> {
+        let fd = self.get(number).ok_or(Errno::EBADF)?;
         self.request_leave(number, key, interface);
-        self.request_join(number, key, interface)
+        match number {
+            OWN => join_own(fd, key, interface, self.own.is_shared(joined(key, interface))),
+            _ => join_made(fd, key, interface),
+        }
     }
 
     fn joined(&mut self, number: usize, key: Key, interface: u32) -> usize {
@@ -190,50 +244,119 @@ impl<'fd> Sockets<'fd> {
         number
     }
 
-    /// Another socket, bound alike. `ENOBUFS` where the port isn't shared.
+    /// Another socket, set and bound alike. `ENOBUFS` where the port isn't shared, `EACCES` where the caller's
+    /// socket has an eBPF filter, which can't be copied.
     fn make(&mut self) -> Result<usize> {
-        let owned = socket::another(self.own)?;
+        let owned = socket::another(self.own.fd())?;
         let fd = owned.as_fd();
         options::set_all(fd, false)?;
-        let alike = [IntOption::IPV6_ONLY, IntOption::REUSE_ADDRESS, IntOption::REUSE_PORT, IntOption::DEVICE];
-        for option in alike {
-            // Some aren't for this family, or were there from the beginning.
-            match option.get(self.own) {
-                Ok(value) if option.get(fd) != Ok(value) => option.set(fd, value)?,
-                _ => {}
-            }
-        }
-        let bytes = IntOption::RECEIVE_BUFFER.get(self.own)?;
-        if IntOption::RECEIVE_BUFFER.get(fd) != Ok(bytes) {
-            // The kernel gives the double of what it takes.
-            let half = bytes / 2;
-            IntOption::RECEIVE_BUFFER_FORCE.set(fd, half).or_else(|_| IntOption::RECEIVE_BUFFER.set(fd, half))?;
-        }
-        let local = socket::local_address(self.own)?;
+        self.set_alike(fd)?;
+        let local = self.local_address()?;
         if local.port() != 0 || !local.ip().is_unspecified() {
             socket::bind(fd, &SocketAddress::from(local)).map_err(|error| match error {
                 Errno::EADDRINUSE => Errno::ENOBUFS,
                 other => other,
             })?;
         }
+        self.hearing.push(Hearing::of(fd));
         self.made.push(owned);
         Ok(self.count() - 1)
+    }
+
+    /// What decides what comes in has to be the same. The rest may take privilege that the caller had.
+    fn set_alike(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        let own = self.own.fd();
+        alike::copy_filter(own, fd)?;
+        if self.device.now > 0 {
+            option::set_device(fd, self.device.now)?;
+        }
+        copy_buffer(own, fd, IntOption::RECEIVE_BUFFER, IntOption::RECEIVE_BUFFER_FORCE);
+        copy_buffer(own, fd, IntOption::SEND_BUFFER, IntOption::SEND_BUFFER_FORCE);
+        for setting in alike::list().filter(|setting| !setting.is_device() || self.device.now == 0) {
+            match alike::copy(own, fd, setting) {
+                Err(error) if setting.decides == Decides::Input => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of the caller's socket, on the interface as it is now.
+    fn local_address(&self) -> Result<SocketAddr> {
+        let mut local = socket::local_address(self.own.fd())?;
+        if let SocketAddr::V6(v6) = &mut local {
+            if v6.scope_id() != 0 && self.device.now != 0 {
+                v6.set_scope_id(self.device.now);
+            }
+        }
+        Ok(local)
     }
 
     /// The newest one, on which nothing is joined.
     fn unmake(&mut self, number: usize) {
         self.made.pop();
+        self.hearing.pop();
         for set in &mut self.roomy {
             set.remove(&number);
         }
     }
 }
 
-impl Drop for Sockets<'_> {
-    fn drop(&mut self) {
-        for option in &self.switched_off {
-            // The socket may be closed by now, and nobody is left to tell.
-            let _ = option.set(self.own, 1);
+fn joined(key: Key, interface: u32) -> Joined {
+    (key.group, key.source, interface)
+}
+
+/// The caller may have joined the same himself, which stays his. Where another handle has (`is_shared`), both
+/// have it from then on; it is joined anew, as it may be a remainder of an interface that had the same index.
+fn join_own(fd: BorrowedFd<'_>, key: Key, interface: u32, is_shared: bool) -> Result<()> {
+    let join = || match key.source {
+        None => membership::join(fd, key.target(interface)),
+        // A group that the caller has joined whole would be cut down.
+        Some(source) => membership::join_source(fd, key.target(interface), source),
+    };
+    match join() {
+        Err(Errno::EADDRINUSE) if is_shared && is_as_joined(fd, key, interface) => {
+            leave(fd, key, interface);
+            join()
         }
+        result => result,
+    }
+}
+
+fn join_made(fd: BorrowedFd<'_>, key: Key, interface: u32) -> Result<()> {
+    match key.source {
+        None => membership::join(fd, key.target(interface)),
+        Some(source) => multicast::source(fd, key.target(interface), source, SourceRequest::Join),
+    }
+}
+
+/// Whether a group on the caller's socket is still joined in the manner in which it was: the caller may have made a
+/// list of sources of a whole group, or the reverse, and then it is his.
+fn is_as_joined(fd: BorrowedFd<'_>, key: Key, interface: u32) -> bool {
+    let mode = if key.source.is_some() { FilterMode::Include } else { FilterMode::Exclude };
+    !matches!(multicast::filter(fd, key.target(interface), 0), Ok(filter) if filter.mode != mode)
+}
+
+fn leave(fd: BorrowedFd<'_>, key: Key, interface: u32) {
+    let target = key.target(interface);
+    let leave_all = || multicast::group(fd, target, GroupRequest::Leave);
+    // It may be gone already: the caller can leave too.
+    let _ = match key.source {
+        None => leave_all(),
+        Some(source) => match multicast::source(fd, target, source, SourceRequest::Leave) {
+            // With the interface all its sources are gone, and only as a whole are they let go.
+            Err(Errno::ENODEV) => leave_all(),
+            result => result,
+        },
+    };
+}
+
+/// As far as this process may.
+fn copy_buffer(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: IntOption, forced: IntOption) {
+    let Ok(bytes) = size.get(from) else { return };
+    if size.get(to) != Ok(bytes) {
+        // The kernel gives the double of what it takes.
+        let half = bytes / 2;
+        let _ = forced.set(to, half).or_else(|_| size.set(to, half));
     }
 }

@@ -55,6 +55,9 @@ pub enum State {
     Waiting(Errno),
     /// Joined, and something can arrive.
     Live,
+    /// Joined, but the socket can't hear it: it is bound or connected elsewhere, or the interface's packets are
+    /// its master's.
+    Deaf(Errno),
     /// Joined, on an interface that is down or has no carrier.
     Down,
     /// The kernel refused.
@@ -68,8 +71,8 @@ pub(super) struct Membership {
     /// The number of the socket that has joined it.
     pub socket: Option<usize>,
     pub state: State,
-    /// Whether it was live since it is on this interface.
-    pub was_live: bool,
+    /// Whether the caller was told of it since it is on this interface.
+    pub was_told: bool,
     /// Whether the caller was told that it was joined, now or before its interface went away.
     pub was_joined: bool,
 }

@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
 
 use super::gateway::{Candidate, Gateway, Options, Random, State, Transmit, counters::Counters};
+use crate::borrowed::Origin;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
 use crate::sys::random;
@@ -48,6 +49,7 @@ pub struct Client {
     readable: Readable,
     inbox: Inbox,
     socket_drops: u64,
+    origin: Origin,
 }
 
 impl Client {
@@ -66,6 +68,7 @@ impl Client {
             readable: Readable::new(2)?,
             inbox: Inbox::new(settings.slots)?,
             socket_drops: 0,
+            origin: Origin::here(),
             settings,
         };
         client.open_sockets()?;
@@ -180,7 +183,10 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.gateway.close();
-        self.flush(Instant::now());
+        // A child's copy must not leave the parent's groups.
+        if self.origin.is_here() {
+            self.gateway.close();
+            self.flush(Instant::now());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::inner::{Inner, Intake, Lack};
 use super::upstream::Upstream;
-use crate::datagram::receive::{Details, Reader};
+use crate::datagram::receive::{self, Reader};
 use crate::error::{Errno, Result};
 use crate::sys::option::{Family, IntOption};
 use crate::sys::packet::{self, OFFLOAD_HEADER, Offload, Protocol};
@@ -148,7 +148,7 @@ fn udp_door(family: Family, port: u16) -> Result<Door> {
     }
     grow(fd);
     // They stay on.
-    let _ = Details::switch_on(fd, true, true);
+    receive::tell(fd, true, true);
     socket::bind(fd, &SocketAddress::from(SocketAddr::new(any, port)))?;
     Ok(Door { socket, port: Some(port), drops: 0 })
 }

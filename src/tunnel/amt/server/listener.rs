@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::ingress::grow;
-use crate::datagram::receive::{Details, Reader};
+use crate::datagram::receive::{self, Reader};
 use crate::datagram::send::{Datagram, Datagrams, Manner, Options, Sender};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
@@ -65,7 +65,7 @@ impl Listener {
         let _ = IntOption::SEND_BUFFER.set(fd, SEND_BUFFER);
         // Thousands of gateways may come at once, when a relay has begun anew.
         grow(fd);
-        let _ = Details::switch_on(fd, false, true);
+        receive::tell(fd, false, true);
         socket::bind(fd, &SocketAddress::from(address))?;
         let overhead = if address.is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 };
         let address = socket::local_address(fd)?;
