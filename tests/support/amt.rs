@@ -68,6 +68,11 @@ impl<'h> Gateway<'h> {
         Gateway { host, handle: handle.0 }
     }
 
+    /// For a call in another process.
+    pub fn raw(&self) -> usize {
+        self.handle as usize
+    }
+
     fn run<T: Send>(&self, work: impl FnOnce(*mut castio_amt) -> T + Send) -> T {
         let carried = Carried(self.handle);
         self.host.run(move || {

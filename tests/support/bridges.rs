@@ -59,6 +59,11 @@ impl<'h> Bridge<'h> {
         Bridge::try_open(host, tunnel, wish).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
+    /// For a call in another process.
+    pub fn raw(&self) -> usize {
+        self.raw as usize
+    }
+
     pub fn process(&self) -> i64 {
         let raw = self.raw as usize;
         // SAFETY: a handle.

@@ -23,6 +23,7 @@ pub mod link;
 pub mod memberships;
 pub mod networks;
 pub mod nftables;
+pub mod options;
 pub mod packets;
 pub mod pair;
 pub mod programs;

@@ -125,6 +125,13 @@ impl Pair {
         assert_eq!(keeper.socket.waiting(), [""; 0]);
     }
 
+    /// A datagram to the group by eth0 doesn't arrive: it would be there when sending returns.
+    #[track_caller]
+    pub fn misses_all(&self, keeper: &Keeper<'_>, group: &str) {
+        self.send("to nobody", group, "eth0", None);
+        assert_eq!(keeper.socket.waiting(), [""; 0]);
+    }
+
     /// A datagram to the group by this interface doesn't arrive, though one to the host's address does.
     #[track_caller]
     pub fn misses(&self, far: &str, keeper: &Keeper<'_>, group: &str) {
