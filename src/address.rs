@@ -28,7 +28,7 @@ impl Scoped {
         let scope = match zone {
             None => 0,
             Some(_) if ip.is_ipv4() => return Err(Errno::EINVAL),
-            Some(zone) => interface::index_of(zone)?,
+            Some(zone) => interface::zone(zone)?,
         };
         Ok(Scoped { ip: ip.to_canonical(), scope })
     }

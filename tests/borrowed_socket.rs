@@ -256,7 +256,13 @@ fn a_child_that_closes_its_copy_of_a_tunnel_or_gateway_changes_nothing() {
         relay.hears(&gateway, &["IsEx 239.1.2.3"]);
         let raw = gateway.raw();
         // SAFETY: the child's copy, closed once there.
-        assert_eq!(pair.host.run(|| in_child(|| unsafe { castio_amt_close(raw as *mut _); 0 })), 0);
+        assert_eq!(
+            pair.host.run(|| in_child(|| unsafe {
+                castio_amt_close(raw as *mut _);
+                0
+            })),
+            0
+        );
         // What it would say is there when it has ended.
         assert!(relay.heard().is_empty());
 
@@ -266,7 +272,13 @@ fn a_child_that_closes_its_copy_of_a_tunnel_or_gateway_changes_nothing() {
         assert_eq!(joined(&pair.host, Family::V4, "eth0"), ["239.1.2.4"]);
         let raw = bridge.raw();
         // SAFETY: the child's copy, closed once there.
-        assert_eq!(pair.host.run(|| in_child(|| unsafe { castio_bridge_close(raw as *mut _); 0 })), 0);
+        assert_eq!(
+            pair.host.run(|| in_child(|| unsafe {
+                castio_bridge_close(raw as *mut _);
+                0
+            })),
+            0
+        );
         assert_eq!(joined(&pair.host, Family::V4, "eth0"), ["239.1.2.4"]);
     });
 }

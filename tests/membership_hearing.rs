@@ -209,11 +209,13 @@ fn sockets_that_the_handle_made_have_all_options_of_the_callers() {
             let socket = pair.host.run(|| {
                 let socket = shared_plain();
                 let before = options::options(&socket);
-                let is_set = before.get(&option).is_some_and(|value| [1_i32, 2, 70_000, -1].into_iter().any(|number| {
-                    let mut bytes = number.to_ne_bytes().to_vec();
-                    bytes.resize(value.len().max(4), 0);
-                    options::set(&socket, option, &bytes) && options::get(&socket, option).as_ref() != Some(value)
-                }));
+                let is_set = before.get(&option).is_some_and(|value| {
+                    [1_i32, 2, 70_000, -1].into_iter().any(|number| {
+                        let mut bytes = number.to_ne_bytes().to_vec();
+                        bytes.resize(value.len().max(4), 0);
+                        options::set(&socket, option, &bytes) && options::get(&socket, option).as_ref() != Some(value)
+                    })
+                });
                 is_set.then_some(socket)
             });
             let Some(socket) = socket else { continue };

@@ -83,8 +83,10 @@ pub struct Facts {
     pub ttl: Option<i32>,
     /// MULTICAST_LOOP of the group's family
     pub loops: bool,
-    /// MULTICAST_IF
-    pub outgoing: u32,
+    /// MULTICAST_IF; `None` where the kernel doesn't tell it, which is on an IPv4 socket.
+    pub outgoing: Option<u32>,
+    /// Whether the group can be sent to, where the kernel was asked.
+    pub sends: Option<Result<(), Errno>>,
     /// SO_MEMINFO
     pub memory: Option<Memory>,
     /// What this socket has joined of the group.
@@ -160,8 +162,8 @@ impl Facts {
             self.links.iter().find(is_own).map_or(0, |link| link.index)
         };
         match (self.device, self.outgoing) {
-            (0, 0) => of_address(),
-            (0, outgoing) => outgoing,
+            (0, None | Some(0)) => of_address(),
+            (0, Some(outgoing)) => outgoing,
             (device, _) => device,
         }
     }

@@ -1,7 +1,7 @@
 //! Gathering the facts: all that is asked of the kernel is asked here, once.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::facts::{Chosen, Facts, Joined, Way};
@@ -9,7 +9,6 @@ use super::host::{self, Firewall, Limits, Link, Pair};
 use super::question::{Named, Question};
 use super::tables::{self, Membership, Socket};
 use crate::error::Result;
-use crate::multicast::options;
 use crate::sys::multicast::{self, FilterMode, Target};
 use crate::sys::netlink::Netlink;
 use crate::sys::option::{self, Family, IntOption};
@@ -27,6 +26,7 @@ impl Facts {
         facts.links = host::links()?;
         facts.joined = facts.links.iter().filter_map(|link| joined(fd, question.group, link.index)).collect();
         facts.read_tables(fd);
+        facts.sends = is_sendable(fd, &facts);
         facts.way_out = way(&mut netlink, question.group, facts.explicit_outgoing());
         if let Some(source) = question.source {
             facts.way_back = Some((source, way(&mut netlink, source, 0)));
@@ -63,7 +63,8 @@ impl Facts {
             all: pick(IntOption::IPV4_MULTICAST_ALL, IntOption::IPV6_MULTICAST_ALL) != Ok(0),
             ttl: pick(IntOption::IPV4_MULTICAST_TTL, IntOption::IPV6_MULTICAST_HOPS).ok(),
             loops: pick(IntOption::IPV4_MULTICAST_LOOP, IntOption::IPV6_MULTICAST_LOOP) != Ok(0),
-            outgoing: outgoing(fd, is_v4),
+            outgoing: outgoing(fd, family),
+            sends: None,
             memory: option::memory(fd).ok(),
             joined: Vec::new(),
             own_groups: Vec::new(),
@@ -174,15 +175,17 @@ fn joined(fd: BorrowedFd<'_>, group: IpAddr, interface: u32) -> Option<Joined> {
     Some(Joined { interface, mode: whole.mode, sources: whole.sources })
 }
 
-/// MULTICAST_IF, by the group's family. An IPv4 socket gives an address; an IPv6 one keeps both.
-fn outgoing(fd: BorrowedFd<'_>, is_v4: bool) -> u32 {
-    if !is_v4 {
-        return IntOption::IPV6_MULTICAST_IF.get(fd).unwrap_or(0).unsigned_abs();
-    }
-    match multicast::ipv4_interface_address(fd) {
-        Ok(address) if !address.is_unspecified() => crate::interface::index_of_address(address.into()).unwrap_or(0),
-        _ => options::interface(fd).unwrap_or(0),
-    }
+/// MULTICAST_IF, by the group's family. `None` of an IPv4 socket: there the kernel tells no index.
+fn outgoing(fd: BorrowedFd<'_>, family: Family) -> Option<u32> {
+    let index = || IntOption::IPV6_MULTICAST_IF.get(fd).unwrap_or(0).unsigned_abs();
+    (family == Family::V6).then(index)
+}
+
+/// Whether a datagram to the group would find a way, as the kernel tells without sending (MSG_PROBE). Not of a socket
+/// that has no port yet: it would get one by that.
+fn is_sendable(fd: BorrowedFd<'_>, facts: &Facts) -> Option<Result<()>> {
+    let is_asked = facts.outgoing.is_none() && facts.is_udp && facts.local.port() != 0 && facts.peer.is_none();
+    is_asked.then(|| socket::probe(fd, &SocketAddr::new(facts.question.group, facts.port().max(1)).into()))
 }
 
 fn way(netlink: &mut Result<Netlink>, to: IpAddr, interface: u32) -> Way {

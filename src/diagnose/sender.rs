@@ -11,14 +11,23 @@ pub fn wrong_outgoing_interface(facts: &Facts) -> Option<Finding> {
     let link = facts.link.as_ref().filter(|_| facts.question.named != Named::Any)?;
     let leaves_by = facts.leaves_by().filter(|index| *index != link.index && *index != facts.master)?;
     let how = match (facts.device, facts.explicit_outgoing()) {
+        (0, 0) if is_untold(facts) => {
+            "the routes' choice, unless MULTICAST_IF names another, which an IPv4 socket doesn't tell"
+        }
         (0, 0) => "the routes' choice",
-        (0, _) if facts.outgoing == 0 => "the interface of the address it is bound to",
+        (0, _) if facts.outgoing.is_none_or(|index| index == 0) => "the interface of the address it is bound to",
         (0, _) => "MULTICAST_IF",
         _ => "SO_BINDTODEVICE",
     };
     let called = facts.called(leaves_by);
     let cause = format!("what this socket sends to {} leaves by {called} ({how}), not by {link}", facts.question.group);
-    Some(Finding::new(Code::WrongOutgoingInterface, facts, cause))
+    let finding = Finding::new(Code::WrongOutgoingInterface, facts, cause);
+    Some(if is_untold(facts) { finding.but(Severity::Unchecked) } else { finding })
+}
+
+/// An IPv4 socket may have an interface chosen by its index (MULTICAST_IF), and doesn't tell.
+fn is_untold(facts: &Facts) -> bool {
+    facts.outgoing.is_none() && facts.explicit_outgoing() == 0
 }
 
 /// ENETUNREACH.
@@ -27,15 +36,23 @@ pub fn no_multicast_route(facts: &Facts) -> Option<Finding> {
     let is_v4_chosen = group.is_ipv4() && facts.explicit_outgoing() != 0;
     match facts.way_out {
         // The message of one link may name its interface in the address.
+        Way::None if facts.sends == Some(Ok(())) => None,
         Way::None if !is_v4_chosen => {
             let how = match facts.explicit_outgoing() {
+                0 if is_untold(facts) && facts.sends.is_none() => {
+                    "but by an interface that is chosen (MULTICAST_IF), which an IPv4 socket doesn't tell".to_owned()
+                }
                 0 => "and no interface is chosen (MULTICAST_IF)".to_owned(),
                 index => format!("by {}, which this socket sends by", facts.called(index)),
             };
             let cause = format!("there is no route to {group} {how}: sending gives ENETUNREACH");
             let finding = Finding::new(Code::NoMulticastRoute, facts, cause);
             let is_down = facts.link.as_ref().is_some_and(|link| !link.is_up());
-            Some(if is_down { finding.but(Severity::Likely) } else { finding })
+            Some(match is_down {
+                _ if is_untold(facts) && facts.sends.is_none() => finding.but(Severity::Unchecked),
+                true => finding.but(Severity::Likely),
+                false => finding,
+            })
         }
         Way::Unknown(error) => {
             let cause = format!("the route to {group} can't be asked for ({error:?})");

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use crate::error::{Errno, Result};
-use crate::sys::interface::name_of;
+use crate::interface::name_of;
 
 /// /proc/net itself is that of the process's first thread.
 const NET: &str = "/proc/thread-self/net";

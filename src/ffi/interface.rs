@@ -88,8 +88,8 @@ fn element(entry: &Entry, struct_size: usize) -> castio_interface {
     };
     if let Some(address) = &entry.address {
         element.address = sockaddr::scoped_storage(address.ip, address.scope);
-        element.netmask = sockaddr::ip_storage(address.netmask);
-        element.prefix_length = address.prefix_length();
+        element.netmask = sockaddr::ip_storage(address.netmask());
+        element.prefix_length = address.prefix.into();
         element.scope_id = address.scope;
     }
     if let Some(broadcast) = entry.broadcast() {

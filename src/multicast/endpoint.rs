@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::{membership, options};
 use crate::error::{Errno, Result};
+use crate::interface::{self, Entry, Meant};
+use crate::sys::interface::Flags;
 use crate::sys::multicast::Target;
 use crate::sys::option::{Family, IntOption};
 use crate::sys::sockaddr::SocketAddress;
@@ -42,20 +44,47 @@ pub(crate) fn open_bound(target: Target, port: u16) -> Result<OwnedFd> {
     Ok(owned)
 }
 
-/// A socket connected to this group, so that send(2) needs no address.
-pub fn open_sender(target: Target, port: u16, ttl: i32) -> Result<OwnedFd> {
+/// A socket connected to this group, so that send(2) needs no address. If there is a source of the group's family,
+/// it is what is sent from.
+pub fn open_sender(target: Target, source: Option<IpAddr>, port: u16, ttl: i32) -> Result<OwnedFd> {
     let owned = udp_socket(target)?;
     let fd = owned.as_fd();
     options::set_ttl(fd, ttl)?;
     if target.interface != 0 {
-        options::set_interface(fd, target.interface)?;
+        options::set_interface(fd, Meant { index: target.interface, address: source })?;
     }
-    socket::connect(fd, &address(target, port))?;
+    // IPV6_MULTICAST_IF has no room for an address.
+    if let (Some(IpAddr::V6(source)), true) = (source, target.group.is_ipv6()) {
+        let scope = if source.is_unicast_link_local() { target.interface } else { 0 };
+        socket::bind(fd, &SocketAddress::from(SocketAddr::V6(SocketAddrV6::new(source, 0, 0, scope))))?;
+    }
+    socket::connect(fd, &address(target, port)).map_err(|error| why_unconnected(target, error))?;
     // Without any IPv4 address the kernel would send from 0.0.0.0, which receivers drop.
     if socket::local_address(fd)?.ip().is_unspecified() {
         return Err(Errno::EADDRNOTAVAIL);
     }
     Ok(owned)
+}
+
+/// What the kernel means that refuses to connect. By what it says alone, an interface that is down looks like a
+/// route that is missing, and a blackhole route (EINVAL) like a wrong argument.
+#[cold]
+fn why_unconnected(target: Target, error: Errno) -> Errno {
+    match error {
+        Errno::EINVAL => Errno::EHOSTUNREACH,
+        Errno::ENETUNREACH | Errno::EADDRNOTAVAIL if target.interface != 0 => {
+            let entries = interface::list().unwrap_or_default();
+            let own: Vec<&Entry> = entries.iter().filter(|entry| entry.interface.index == target.interface).collect();
+            let is_down = own.first().is_some_and(|entry| !entry.interface.flags.has(Flags::UP));
+            let has_family = |entry: &&Entry| entry.address.is_some_and(|address| address.ip.is_ipv6());
+            match error {
+                _ if is_down => Errno::ENETDOWN,
+                _ if target.group.is_ipv6() && !own.iter().any(has_family) => Errno::EADDRNOTAVAIL,
+                _ => error,
+            }
+        }
+        other => other,
+    }
 }
 
 fn udp_socket(target: Target) -> Result<OwnedFd> {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 
 use crate::error::{Errno, Result};
-use crate::interface;
+use crate::interface::Meant;
 use crate::sys::multicast;
 use crate::sys::option::{Family, IntOption, family};
 
@@ -70,31 +70,31 @@ pub fn is_all(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(ALL.get(fd)? != 0)
 }
 
-/// The interface by which multicast leaves; 0 is the routes' choice.
-pub fn set_interface(fd: BorrowedFd<'_>, index: u32) -> Result<()> {
-    let family = family(fd)?;
-    let address = match index {
-        0 => Ipv4Addr::UNSPECIFIED,
-        // Reading the index back goes by this address: see sys::multicast.
-        _ => interface::ipv4_address(index)?.unwrap_or(Ipv4Addr::UNSPECIFIED),
+/// The interface by which multicast leaves; 0 is the routes' choice. If it was named by one of its IPv4
+/// addresses, that is the source of IPv4 too; else the kernel chooses one for each datagram.
+pub fn set_interface(fd: BorrowedFd<'_>, interface: impl Into<Meant>) -> Result<()> {
+    let Meant { index, address } = interface.into();
+    let source = match address {
+        Some(IpAddr::V4(source)) => source,
+        _ => Ipv4Addr::UNSPECIFIED,
     };
-    if family == Family::V6 {
+    if family(fd)? == Family::V6 {
         IntOption::IPV6_MULTICAST_IF.set(fd, i32::try_from(index).map_err(|_| Errno::ENODEV)?)?;
     }
-    match multicast::set_ipv4_interface(fd, index, address) {
+    match multicast::set_ipv4_interface(fd, index, source) {
         // Of an index that no interface has. IPv6 says ENODEV.
         Err(Errno::EADDRNOTAVAIL) => Err(Errno::ENODEV),
         result => result,
     }
 }
 
-/// See [`set_interface`]. On an IPv4 socket an interface without an IPv4 address reads as 0.
+/// See [`set_interface`]. A device that the socket is bound to comes before it. `EOPNOTSUPP` on an IPv4 socket
+/// that is bound to none: the kernel gives back the address that was set with the interface, whoever has it now.
 pub fn interface(fd: BorrowedFd<'_>) -> Result<u32> {
-    if family(fd)? == Family::V6 {
-        return Ok(IntOption::IPV6_MULTICAST_IF.get(fd)?.unsigned_abs());
-    }
-    match multicast::ipv4_interface_address(fd)? {
-        Ipv4Addr::UNSPECIFIED => Ok(0),
-        address => interface::index_of_address(IpAddr::V4(address)),
+    let family = family(fd)?;
+    match (IntOption::DEVICE.get(fd).unwrap_or(0), family) {
+        (0, Family::V6) => Ok(IntOption::IPV6_MULTICAST_IF.get(fd)?.unsigned_abs()),
+        (0, Family::V4) => Err(Errno::EOPNOTSUPP),
+        (device, _) => Ok(device.unsigned_abs()),
     }
 }

@@ -1,10 +1,12 @@
-//! The host's interfaces: getifaddrs(3), if_nametoindex(3), if_indextoname(3).
+//! The host's interfaces by ioctl(2): netdevice(7). For where rtnetlink(7) is refused, and for one
+//! name or index, which it finds sooner.
 
-use std::ffi::CStr;
-use std::net::{IpAddr, SocketAddr};
-use std::ptr;
+use std::ffi::c_void;
+use std::mem::size_of;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::{done, last_errno, sockaddr};
+use super::{done, sockaddr, value};
 use crate::error::{Errno, Result};
 
 /// Room for an interface's name and its NUL (IF_NAMESIZE).
@@ -26,8 +28,6 @@ impl Flags {
     pub const LOOPBACK: Flags = Flags(libc::IFF_LOOPBACK as u32);
     /// Has a carrier, as far as the driver knows.
     pub const RUNNING: Flags = Flags(libc::IFF_RUNNING as u32);
-    /// Has one other end.
-    pub const POINT_TO_POINT: Flags = Flags(libc::IFF_POINTOPOINT as u32);
     /// Has a carrier (since Linux 2.6.17).
     pub const LOWER_UP: Flags = Flags(0x1_0000);
     /// Has multicast.
@@ -37,134 +37,169 @@ impl Flags {
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
-}
 
-/// An interface, or an address of one.
-#[derive(Clone, Copy, Debug)]
-pub enum Record {
-    /// An interface.
-    Link {
-        /// Its index.
-        index: u32,
-        /// Its name.
-        name: Name,
-        /// Its flags.
-        flags: Flags,
-    },
-    /// An address.
-    Address {
-        /// Its interface's name.
-        name: Name,
-        /// The address.
-        ip: IpAddr,
-        /// Its netmask.
-        netmask: IpAddr,
-        /// The scope of an IPv6 address, 0 if it needs none.
-        scope: u32,
-    },
-}
-
-/// Frees what getifaddrs(3) made, whatever happens to the reader.
-struct Addresses(*mut libc::ifaddrs);
-
-impl Drop for Addresses {
-    fn drop(&mut self) {
-        // SAFETY: made by getifaddrs, freed once.
-        unsafe { libc::freeifaddrs(self.0) };
+    /// One of either.
+    pub fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
     }
 }
 
-/// getifaddrs(3): calls `each` for every interface and for every IPv4 and IPv6 address.
-pub fn each_record(mut each: impl FnMut(Record)) -> Result<()> {
-    let mut first = ptr::null_mut();
-    // SAFETY: there is room for the pointer.
-    done(unsafe { libc::getifaddrs(&raw mut first) })?;
-    let all = Addresses(first);
-    let mut next = all.0;
-    // SAFETY: the list's nodes are valid until it is freed, and the last one points to NULL.
-    while let Some(node) = unsafe { next.as_ref() } {
-        if let Some(record) = record(node) {
-            each(record);
-        }
-        next = node.ifa_next;
+/// A name with its padding. `ENODEV` if it is longer than any interface's.
+pub fn padded(name: &[u8]) -> Result<Name> {
+    let mut padded: Name = [0; NAME_SIZE];
+    if name.len() >= NAME_SIZE {
+        return Err(Errno::ENODEV);
     }
-    Ok(())
-}
-
-fn record(node: &libc::ifaddrs) -> Option<Record> {
-    // SAFETY: getifaddrs gives every node a name that ends in a NUL.
-    let found = unsafe { CStr::from_ptr(node.ifa_name) };
-    let name = interface_name(found);
-    if node.ifa_addr.is_null() {
-        // A link without a hardware address: tun, WireGuard, PPP. Nothing but the name tells which.
-        let index = index_of(found).ok()?;
-        return Some(Record::Link { index, name, flags: Flags(node.ifa_flags) });
-    }
-    // SAFETY: the address isn't NULL, so it has a family.
-    match i32::from(unsafe { (*node.ifa_addr).sa_family }) {
-        libc::AF_PACKET => {
-            // SAFETY: an address of this family is a sockaddr_ll.
-            let index = unsafe { (*node.ifa_addr.cast::<libc::sockaddr_ll>()).sll_ifindex };
-            Some(Record::Link { index: index.unsigned_abs(), name, flags: Flags(node.ifa_flags) })
-        }
-        libc::AF_INET | libc::AF_INET6 => {
-            let address = ip(node.ifa_addr)?;
-            let netmask = ip(node.ifa_netmask)?.ip();
-            let scope = match address {
-                SocketAddr::V4(_) => 0,
-                SocketAddr::V6(v6) => v6.scope_id(),
-            };
-            Some(Record::Address { name, ip: address.ip(), netmask, scope })
-        }
-        _ => None,
-    }
-}
-
-/// An address with a label has it for a name: "eth0:1" is on the interface "eth0".
-fn interface_name(found: &CStr) -> Name {
-    let mut name = [0; NAME_SIZE];
-    let without_label = found.to_bytes().iter().take(NAME_SIZE - 1).take_while(|byte| **byte != b':');
-    for (to, from) in name.iter_mut().zip(without_label) {
+    for (to, from) in padded.iter_mut().zip(name) {
         *to = *from;
     }
-    name
+    Ok(padded)
 }
 
-fn ip(address: *const libc::sockaddr) -> Option<SocketAddr> {
-    if address.is_null() {
-        return None;
-    }
-    // SAFETY: getifaddrs allocates each address as long as its family needs.
-    let len = match i32::from(unsafe { (*address).sa_family }) {
-        libc::AF_INET => size_of::<libc::sockaddr_in>(),
-        libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
-        _ => return None,
-    };
-    // SAFETY: as above.
-    unsafe { sockaddr::from_raw(address, len as libc::socklen_t) }.ok()
+/// A socket to ask by.
+pub struct Asker(OwnedFd);
+
+/// `struct ifreq`: 16 bytes of name, and a union with room for more than is used here.
+#[repr(C, align(8))]
+struct Request {
+    name: Name,
+    value: Value,
 }
 
-/// if_nametoindex(3). `ENODEV` if there is no such interface.
-pub fn index_of(name: &CStr) -> Result<u32> {
-    // SAFETY: the name ends in a NUL.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(match last_errno() {
-            Errno::ENXIO => Errno::ENODEV,
-            other => other,
-        }),
-        index => Ok(index),
+#[repr(C)]
+union Value {
+    address: libc::sockaddr_in,
+    number: i32,
+    flags: i16,
+    room: [u8; 24],
+}
+
+const _: () = assert!(size_of::<Request>() >= size_of::<libc::ifreq>());
+
+impl Request {
+    fn of(name: Name) -> Request {
+        Request { name, value: Value { room: [0; 24] } }
     }
 }
 
-/// if_indextoname(3). `ENODEV` if there is no such interface.
-pub fn name_of(index: u32) -> Result<Name> {
-    let mut name = [0; NAME_SIZE];
-    // SAFETY: there is room for the longest name.
-    if unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) }.is_null() {
-        return Err(match last_errno() {
-            Errno::ENXIO => Errno::ENODEV,
-            other => other,
-        });
+/// An IPv4 address as SIOCGIFCONF tells it: under its label, which is its interface's name or is not.
+#[derive(Clone, Copy, Debug)]
+pub struct Labelled {
+    /// The label, padded with NULs.
+    pub label: Name,
+    /// The address.
+    pub ip: Ipv4Addr,
+}
+
+impl Asker {
+    /// Of whichever family this process may have. Only IPv4's knows IPv4 addresses.
+    pub fn open() -> Result<Asker> {
+        let mut first = None;
+        for domain in [libc::AF_INET, libc::AF_UNIX, libc::AF_INET6] {
+            // SAFETY: socket takes no pointer.
+            match value(unsafe { libc::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }) {
+                // SAFETY: the kernel just made it, and nobody else has it.
+                Ok(fd) => return Ok(Asker(unsafe { OwnedFd::from_raw_fd(fd) })),
+                Err(error @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => return Err(error),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or(Errno::EAFNOSUPPORT))
     }
-    Ok(name)
+
+    fn ask(&self, what: u64, request: &mut Request) -> Result<()> {
+        // SAFETY: the request is as large as struct ifreq, and the requests used here write nothing else.
+        done(unsafe { libc::ioctl(self.0.as_raw_fd(), what as _, (&raw mut *request).cast::<c_void>()) })
+    }
+
+    /// SIOCGIFINDEX. `ENODEV` if no interface has that name, or that alternative name.
+    pub fn index_of(&self, name: Name) -> Result<u32> {
+        let mut request = Request::of(name);
+        self.ask(libc::SIOCGIFINDEX as u64, &mut request)?;
+        // SAFETY: the kernel has written the number.
+        Ok(unsafe { request.value.number }.unsigned_abs())
+    }
+
+    /// SIOCGIFNAME. `ENODEV` if no interface has that index.
+    pub fn name_of(&self, index: u32) -> Result<Name> {
+        let mut request = Request::of([0; NAME_SIZE]);
+        request.value.number = i32::try_from(index).map_err(|_| Errno::ENODEV)?;
+        self.ask(libc::SIOCGIFNAME as u64, &mut request)?;
+        Ok(request.name)
+    }
+
+    /// SIOCGIFFLAGS: the lower 16.
+    pub fn flags(&self, name: Name) -> Result<Flags> {
+        let mut request = Request::of(name);
+        self.ask(libc::SIOCGIFFLAGS as u64, &mut request)?;
+        // SAFETY: the kernel has written the flags.
+        Ok(Flags(u32::from(unsafe { request.value.flags } as u16)))
+    }
+
+    /// SIOCGIFMTU
+    pub fn mtu(&self, name: Name) -> Result<u32> {
+        let mut request = Request::of(name);
+        self.ask(libc::SIOCGIFMTU as u64, &mut request)?;
+        // SAFETY: the kernel has written the number.
+        Ok(unsafe { request.value.number }.unsigned_abs())
+    }
+
+    /// SIOCGIFADDR: the address itself, if it is on the interface that its label names; else another one's.
+    pub fn address(&self, one: Labelled) -> Result<Ipv4Addr> {
+        self.of_address(libc::SIOCGIFADDR as u64, one)
+    }
+
+    /// SIOCGIFNETMASK
+    pub fn netmask(&self, one: Labelled) -> Result<Ipv4Addr> {
+        self.of_address(libc::SIOCGIFNETMASK as u64, one)
+    }
+
+    /// SIOCGIFDSTADDR: the address that names the network, its own or that of the peer.
+    pub fn network(&self, one: Labelled) -> Result<Ipv4Addr> {
+        self.of_address(libc::SIOCGIFDSTADDR as u64, one)
+    }
+
+    fn of_address(&self, what: u64, one: Labelled) -> Result<Ipv4Addr> {
+        let mut request = Request::of(one.label);
+        // SAFETY: all zero is an address.
+        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        address.sin_family = libc::AF_INET as libc::sa_family_t;
+        address.sin_addr = sockaddr::in_addr(one.ip);
+        request.value.address = address;
+        self.ask(what, &mut request)?;
+        // SAFETY: it holds an address, before the call and behind it.
+        Ok(sockaddr::from_in_addr(unsafe { request.value.address.sin_addr }))
+    }
+
+    /// SIOCGIFCONF: all IPv4 addresses.
+    pub fn ipv4_addresses(&self) -> Result<Vec<Labelled>> {
+        let mut room = 64;
+        loop {
+            let found = self.configured(room)?;
+            if found.len() < room {
+                return Ok(found);
+            }
+            room *= 4;
+        }
+    }
+
+    fn configured(&self, room: usize) -> Result<Vec<Labelled>> {
+        // SAFETY: all zero is a request.
+        let mut all: Vec<libc::ifreq> = vec![unsafe { std::mem::zeroed() }; room];
+        // SAFETY: all zero is a list without room.
+        let mut list: libc::ifconf = unsafe { std::mem::zeroed() };
+        list.ifc_len = (room * size_of::<libc::ifreq>()) as i32;
+        list.ifc_ifcu.ifcu_req = all.as_mut_ptr();
+        // SAFETY: there is room for so many requests.
+        done(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCGIFCONF as _, &raw mut list) })?;
+        all.truncate(list.ifc_len.unsigned_abs() as usize / size_of::<libc::ifreq>());
+        Ok(all.iter().map(labelled).collect())
+    }
+}
+
+fn labelled(request: &libc::ifreq) -> Labelled {
+    let label = request.ifr_name.map(|byte| byte as u8);
+    // SAFETY: SIOCGIFCONF gives IPv4 addresses alone; a sockaddr has room for one.
+    let address = unsafe { (&raw const request.ifr_ifru).cast::<libc::sockaddr_in>().read_unaligned() };
+    Labelled { label, ip: sockaddr::from_in_addr(address.sin_addr) }
 }

@@ -230,8 +230,8 @@ pub fn filter(fd: BorrowedFd<'_>, target: Target, capacity: usize) -> Result<Fil
     })
 }
 
-/// setsockopt(IP_MULTICAST_IF) by index (0: the kernel's choice). The kernel gives back no index,
-/// only the address that was set with it, so one of the interface's own is set too.
+/// setsockopt(IP_MULTICAST_IF) by index (0: the kernel's choice). The address becomes the source of all that is
+/// sent, also when the interface has it no longer; with 0.0.0.0 the kernel chooses the source each time.
 pub fn set_ipv4_interface(fd: BorrowedFd<'_>, index: u32, address: Ipv4Addr) -> Result<()> {
     let raw = ipv4_request(Ipv4Addr::UNSPECIFIED, address, index)?;
     set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &raw)

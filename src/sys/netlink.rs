@@ -30,6 +30,14 @@ const ROUTE_BYTES: usize = 12;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 /// Not in the libc crate: since Linux 3.15.
 const IFLA_CARRIER_CHANGES: u16 = 35;
+/// Not in the libc crate: alternative names, since Linux 5.5.
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
+
+/// How often a dump is asked for when the kernel says that something changed meanwhile.
+const DUMPS_MAX: usize = 16;
+/// Reads after an error, until the rest of an answer is gone.
+const DRAINS_MAX: usize = 4096;
 
 /// What an interface belongs to, by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +53,7 @@ pub enum Master {
 }
 
 /// Something of this host's network as it is now, or gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// An interface: new, or changed.
     Link {
@@ -53,6 +61,8 @@ pub enum Change {
         index: u32,
         /// Its name.
         name: Name,
+        /// Its alternative names (ip-link(8): `altname`), of up to 127 characters.
+        other_names: Vec<Vec<u8>>,
         /// Its flags.
         flags: Flags,
         /// How often its carrier came or went so far.
@@ -73,6 +83,14 @@ pub enum Change {
         index: u32,
         /// The address.
         ip: IpAddr,
+        /// The address that names its network: its own, or that of the peer.
+        network: IpAddr,
+        /// The length of the network part in bits.
+        prefix: u8,
+        /// How far it reaches: `RT_SCOPE_*`.
+        scope: u8,
+        /// `IFA_F_*`
+        flags: u32,
     },
     /// An address that is no more.
     AddressGone {
@@ -89,6 +107,16 @@ pub enum Change {
 pub struct Netlink {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    /// Of the last request; its answers carry it too.
+    sequence: u32,
+}
+
+/// Whether a dump is of one moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Whole,
+    /// Something changed while it was made (NLM_F_DUMP_INTR): anything may be missing.
+    Interrupted,
 }
 
 impl Netlink {
@@ -134,7 +162,7 @@ impl Netlink {
         let len = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
         // SAFETY: the address is filled, and so long.
         done(unsafe { libc::bind(fd, (&raw const address).cast(), len) })?;
-        Ok(Netlink { socket, buffer: vec![0; BUFFER_BYTES] })
+        Ok(Netlink { socket, buffer: vec![0; BUFFER_BYTES], sequence: 0 })
     }
 
     /// To wait on.
@@ -155,13 +183,35 @@ impl Netlink {
     /// All interfaces, then all addresses.
     pub fn everything(&mut self, mut each: impl FnMut(Change)) -> Result<()> {
         for kind in [libc::RTM_GETLINK, libc::RTM_GETADDR] {
-            let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-            self.send(kind, flags, &[0; LINK_BYTES])?;
-            self.answers(|message| {
-                message.change().into_iter().for_each(&mut each);
-            })?;
+            self.dump(kind, &[0; LINK_BYTES], |message| message.change())?.into_iter().for_each(&mut each);
         }
         Ok(())
+    }
+
+    /// The index of the interface that has this name, or this alternative name (since Linux 5.5).
+    /// `ENODEV` if none has.
+    pub fn index_of(&mut self, name: &[u8]) -> Result<u32> {
+        let kind = if name.len() < NAME_SIZE { libc::IFLA_IFNAME } else { IFLA_ALT_IFNAME };
+        let mut body = vec![0; LINK_BYTES];
+        append(&mut body, kind, &[name, &[0]].concat());
+        let mut found = None;
+        let result = self.request(libc::RTM_GETLINK, &body, |message| found = u32_at(message.body, 4));
+        match result {
+            // An older kernel doesn't know the attribute, or finds the name too long.
+            Err(Errno::EINVAL | Errno::ERANGE) if name.len() >= NAME_SIZE => Err(Errno::ENODEV),
+            result => result.and(found.ok_or(Errno::ENODEV)),
+        }
+    }
+
+    /// The name of the interface of this index. `ENODEV` if there is none.
+    pub fn name_of(&mut self, index: u32) -> Result<Name> {
+        let mut body = vec![0; LINK_BYTES];
+        if let Some(place) = body.get_mut(4..8) {
+            place.copy_from_slice(&index.to_ne_bytes());
+        }
+        let mut found = None;
+        self.request(libc::RTM_GETLINK, &body, |message| found = message.name())?;
+        found.ok_or(Errno::ENODEV)
     }
 
     /// The route that a packet would take. `ENETUNREACH` and the like if there is none.
@@ -179,51 +229,102 @@ impl Netlink {
         if interface != 0 {
             append(&mut body, libc::RTA_OIF, &interface.to_ne_bytes());
         }
-        self.send(libc::RTM_GETROUTE, libc::NLM_F_REQUEST as u16, &body)?;
         let mut found = None;
-        self.answers(|message| found = message.route().or(found))?;
+        self.request(libc::RTM_GETROUTE, &body, |message| found = message.route().or(found))?;
         found.ok_or(Errno::ENETUNREACH)
     }
 
-    fn send(&self, kind: u16, flags: u16, body: &[u8]) -> Result<()> {
+    /// Asks for one thing.
+    fn request(&mut self, kind: u16, body: &[u8], each: impl FnMut(&Message<'_>)) -> Result<()> {
+        self.send(kind, libc::NLM_F_REQUEST as u16, body)?;
+        self.answers(each).map(drop)
+    }
+
+    /// Asks for all there is of a kind, again if it changes meanwhile. Where it never stops changing, the
+    /// last answer has to do.
+    fn dump<T>(&mut self, kind: u16, body: &[u8], read: impl Fn(&Message<'_>) -> Option<T>) -> Result<Vec<T>> {
+        let mut found = Vec::new();
+        for _ in 0..DUMPS_MAX {
+            found.clear();
+            self.send(kind, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, body)?;
+            if self.answers(|message| found.extend(read(message)))? == Answer::Whole {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn send(&mut self, kind: u16, flags: u16, body: &[u8]) -> Result<()> {
+        self.sequence = self.sequence.wrapping_add(1).max(1);
         let mut request = Vec::with_capacity(HEADER_BYTES + body.len());
         request.extend_from_slice(&((HEADER_BYTES + body.len()) as u32).to_ne_bytes());
         request.extend_from_slice(&kind.to_ne_bytes());
         request.extend_from_slice(&flags.to_ne_bytes());
-        // Sequence number and port: one request at a time, and the kernel knows the port.
-        request.extend_from_slice(&[0; 8]);
+        request.extend_from_slice(&self.sequence.to_ne_bytes());
+        // The port: the kernel knows it.
+        request.extend_from_slice(&[0; 4]);
         request.extend_from_slice(body);
         let (fd, at) = (self.socket.as_raw_fd(), request.as_ptr().cast());
         // SAFETY: the request is readable for its length.
-        length(unsafe { libc::send(fd, at, request.len(), 0) }).map(drop)
+        length(unsafe { libc::send(fd, at, request.len(), libc::MSG_NOSIGNAL) }).map(drop)
     }
 
-    /// Reads answers up to the end of a dump, or the one answer there is.
-    fn answers(&mut self, mut each: impl FnMut(&Message<'_>)) -> Result<()> {
+    /// Reads answers up to the end of a dump, or the one answer there is. After an error nothing is left
+    /// in the queue for the next request.
+    fn answers(&mut self, each: impl FnMut(&Message<'_>)) -> Result<Answer> {
+        let result = self.read_answers(each);
+        if result.is_err() {
+            self.drain();
+        }
+        result
+    }
+
+    fn read_answers(&mut self, mut each: impl FnMut(&Message<'_>)) -> Result<Answer> {
+        let mut answer = Answer::Whole;
         loop {
             let len = match self.receive(0) {
                 Err(Errno::EINTR) => continue,
                 len => len?,
             };
-            for message in messages(self.buffer.get(..len).unwrap_or_default()) {
+            let all = messages(self.buffer.get(..len).unwrap_or_default());
+            for message in all.filter(|message| message.sequence == self.sequence) {
+                if message.flags & libc::NLM_F_DUMP_INTR as u16 != 0 {
+                    answer = Answer::Interrupted;
+                }
                 match i32::from(message.kind) {
-                    libc::NLMSG_DONE => return Ok(()),
-                    libc::NLMSG_ERROR => return message.error(),
+                    // A dump that failed ends with its error.
+                    libc::NLMSG_DONE | libc::NLMSG_ERROR => return message.error().map(|()| answer),
                     _ => each(&message),
                 }
                 if message.flags & libc::NLM_F_MULTI as u16 == 0 {
-                    return Ok(());
+                    return Ok(answer);
                 }
             }
         }
     }
 
+    fn drain(&mut self) {
+        for _ in 0..DRAINS_MAX {
+            if let Err(Errno::EAGAIN) = self.receive(libc::MSG_DONTWAIT) {
+                return;
+            }
+        }
+    }
+
+    /// One read; what doesn't come from the kernel (port 0) is nothing.
     fn receive(&mut self, flags: i32) -> Result<usize> {
         let (fd, at) = (self.socket.as_raw_fd(), self.buffer.as_mut_ptr().cast());
-        // SAFETY: there is room for so many bytes.
-        let len = length(unsafe { libc::recv(fd, at, self.buffer.len(), flags | libc::MSG_TRUNC) })?;
-        // A message that was cut is one that was lost.
-        if len > self.buffer.len() { Err(Errno::ENOBUFS) } else { Ok(len) }
+        // SAFETY: all zero is an address.
+        let mut from: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+        let mut from_len = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+        let (from_at, len_at) = ((&raw mut from).cast(), &raw mut from_len);
+        // SAFETY: there is room for so many bytes, and for the sender's address.
+        let len = unsafe { libc::recvfrom(fd, at, self.buffer.len(), flags | libc::MSG_TRUNC, from_at, len_at) };
+        match length(len)? {
+            // A message that was cut is one that was lost.
+            len if len > self.buffer.len() => Err(Errno::ENOBUFS),
+            len => Ok(if from.nl_pid == 0 { len } else { 0 }),
+        }
     }
 }
 
@@ -244,6 +345,7 @@ pub struct Route {
 struct Message<'b> {
     kind: u16,
     flags: u16,
+    sequence: u32,
     body: &'b [u8],
 }
 
@@ -252,7 +354,8 @@ fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let len = u32_at(rest, 0)? as usize;
         let body = rest.get(HEADER_BYTES..len)?;
-        let message = Message { kind: u16_at(rest, 4)?, flags: u16_at(rest, 6)?, body };
+        let (kind, flags, sequence) = (u16_at(rest, 4)?, u16_at(rest, 6)?, u32_at(rest, 8)?);
+        let message = Message { kind, flags, sequence, body };
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })
@@ -266,32 +369,41 @@ impl<'b> Message<'b> {
         match self.kind {
             libc::RTM_NEWLINK if family == libc::AF_UNSPEC => self.link(index),
             libc::RTM_DELLINK if family == libc::AF_UNSPEC => Some(Change::LinkGone { index }),
-            libc::RTM_NEWADDR => Some(Change::Address { index, ip: self.address()? }),
-            libc::RTM_DELADDR => Some(Change::AddressGone { index, ip: self.address()? }),
+            libc::RTM_NEWADDR => self.address(index),
+            libc::RTM_DELADDR => Some(Change::AddressGone { index, ip: self.own_address()? }),
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Change::Route),
             _ => None,
         }
     }
 
     fn link(&self, index: u32) -> Option<Change> {
+        let number = |kind| self.attribute(LINK_BYTES, kind).and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
+        let others = attributes(self.attribute(LINK_BYTES, IFLA_PROP_LIST).unwrap_or_default());
+        let others = others.filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+        Some(Change::Link {
+            index,
+            name: self.name()?,
+            other_names: others.map(|(_, bytes)| up_to_nul(bytes).to_owned()).collect(),
+            flags: Flags(u32_at(self.body, 8)?),
+            carrier_changes: number(IFLA_CARRIER_CHANGES),
+            mtu: number(libc::IFLA_MTU),
+            master: self.master(),
+        })
+    }
+
+    fn name(&self) -> Option<Name> {
         let mut name: Name = [0; NAME_SIZE];
         let found = self.attribute(LINK_BYTES, libc::IFLA_IFNAME)?;
         for (to, from) in name.iter_mut().zip(found.iter().take(NAME_SIZE - 1)) {
             *to = *from;
         }
-        let changes = self.attribute(LINK_BYTES, IFLA_CARRIER_CHANGES);
-        let carrier_changes = changes.and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
-        let mtu = self.attribute(LINK_BYTES, libc::IFLA_MTU).and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
-        let (flags, master) = (Flags(u32_at(self.body, 8)?), self.master());
-        Some(Change::Link { index, name, flags, carrier_changes, mtu, master })
+        Some(name)
     }
 
     fn master(&self) -> Master {
         let index = self.attribute(LINK_BYTES, libc::IFLA_MASTER).and_then(|bytes| u32_at(bytes, 0)).unwrap_or(0);
         let about = self.attribute(LINK_BYTES, libc::IFLA_LINKINFO).unwrap_or_default();
-        // It ends in a NUL, before some kernels' version.
-        let kind = nested(about, IFLA_INFO_SLAVE_KIND).and_then(|kind| kind.split(|byte| *byte == 0).next());
-        match (index, kind) {
+        match (index, nested(about, IFLA_INFO_SLAVE_KIND).map(up_to_nul)) {
             (0, _) => Master::None,
             (index, Some(b"bridge" | b"bond" | b"team")) => Master::Port(index),
             (index, Some(b"vrf")) => Master::Vrf(index),
@@ -299,14 +411,22 @@ impl<'b> Message<'b> {
         }
     }
 
+    fn address(&self, index: u32) -> Option<Change> {
+        let ip = self.own_address()?;
+        let network = self.attribute(ADDRESS_BYTES, libc::IFA_ADDRESS).and_then(ip_of).unwrap_or(ip);
+        let long = self.attribute(ADDRESS_BYTES, libc::IFA_FLAGS).and_then(|bytes| u32_at(bytes, 0));
+        let flags = long.unwrap_or(u32::from(*self.body.get(2)?));
+        Some(Change::Address { index, ip, network, prefix: *self.body.get(1)?, scope: *self.body.get(3)?, flags })
+    }
+
     /// IFA_LOCAL is the interface's own where IFA_ADDRESS is the other end of a link.
-    fn address(&self) -> Option<IpAddr> {
+    fn own_address(&self) -> Option<IpAddr> {
         let local = self.attribute(ADDRESS_BYTES, libc::IFA_LOCAL);
-        ip(local.or_else(|| self.attribute(ADDRESS_BYTES, libc::IFA_ADDRESS))?)
+        ip_of(local.or_else(|| self.attribute(ADDRESS_BYTES, libc::IFA_ADDRESS))?)
     }
 
     fn route(&self) -> Option<Route> {
-        let address = |kind| self.attribute(ROUTE_BYTES, kind).and_then(ip);
+        let address = |kind| self.attribute(ROUTE_BYTES, kind).and_then(ip_of);
         Some(Route {
             interface: u32_at(self.attribute(ROUTE_BYTES, libc::RTA_OIF)?, 0)?,
             gateway: address(libc::RTA_GATEWAY),
@@ -347,6 +467,11 @@ fn append(body: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
     body.extend_from_slice(&(4 + bytes.len() as u16).to_ne_bytes());
     body.extend_from_slice(&kind.to_ne_bytes());
     body.extend_from_slice(bytes);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+fn up_to_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn append_ip(body: &mut Vec<u8>, kind: u16, ip: IpAddr) {
@@ -356,7 +481,7 @@ fn append_ip(body: &mut Vec<u8>, kind: u16, ip: IpAddr) {
     }
 }
 
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
+fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
@@ -370,84 +495,4 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn every_host_has_a_loopback_interface_with_its_address() {
-        let mut found = Vec::new();
-        Netlink::connect().unwrap().everything(|change| found.push(change)).unwrap();
-        let is_loopback = |change: &&Change| matches!(change, Change::Link { name, .. } if name.starts_with(b"lo\0"));
-        let Some(Change::Link { index, .. }) = found.iter().find(is_loopback) else {
-            panic!("no loopback interface in {found:?}");
-        };
-        let address = Change::Address { index: *index, ip: Ipv4Addr::LOCALHOST.into() };
-        assert!(found.contains(&address), "{found:?}");
-    }
-
-    #[test]
-    fn the_route_to_this_host_ends_here() {
-        let localhost = Ipv4Addr::LOCALHOST.into();
-        let route = Netlink::connect().unwrap().route(localhost, None, 0).unwrap();
-        assert!(route.is_local && route.gateway.is_none() && route.source == Some(localhost), "{route:?}");
-    }
-
-    /// Attributes in attributes, of lengths that are right or wrong.
-    fn attributes_of(depth: u32) -> BoxedStrategy<Vec<u8>> {
-        let bytes = vec(any::<u8>(), 0..24).boxed();
-        let value = if depth == 0 { bytes } else { prop_oneof![bytes, attributes_of(depth - 1)].boxed() };
-        let wrong = prop_oneof![8 => Just(0_u16), 1 => any::<u16>(), 1 => Just(u16::MAX)];
-        let one = (0_u16..50, value, wrong).prop_map(|(kind, value, wrong)| {
-            let len = (4 + value.len() as u16).wrapping_add(wrong);
-            let mut bytes = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();
-            bytes.extend(value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
-        });
-        vec(one, 0..6).prop_map(|all| all.concat()).boxed()
-    }
-
-    proptest! {
-        #[test]
-        fn no_message_does_harm(
-            kinds in vec((0_u16..120, vec(any::<u8>(), 0..20), attributes_of(3), any::<bool>()), 1..4),
-            cut in any::<prop::sample::Index>(),
-        ) {
-            let mut bytes = Vec::new();
-            for (kind, fixed, rest, is_right) in kinds {
-                let len = HEADER_BYTES + fixed.len() + rest.len();
-                bytes.extend(if is_right { len as u32 } else { u32::from(kind) }.to_ne_bytes());
-                bytes.extend(kind.to_ne_bytes());
-                bytes.resize(bytes.len() + HEADER_BYTES - 6, 0);
-                bytes.extend(fixed);
-                bytes.extend(rest);
-                bytes.resize(bytes.len().next_multiple_of(4), 0);
-            }
-            for bytes in [&bytes[..], &bytes[..cut.index(bytes.len())]] {
-                let mut sum = 0;
-                for message in messages(bytes) {
-                    sum += HEADER_BYTES + message.body.len();
-                    let _ = (message.change(), message.route(), message.error());
-                    let values: usize = attributes(message.body).map(|(_, value)| value.len()).sum();
-                    prop_assert!(values <= message.body.len());
-                    bridge::read(&message);
-                    firewall::read(&message);
-                }
-                prop_assert!(sum <= bytes.len());
-            }
-        }
-    }
-
-    #[test]
-    fn a_message_that_ends_early_is_none() {
-        assert_eq!(messages(&[]).count(), 0);
-        assert_eq!(messages(&[200, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0]).count(), 0);
-        let short = Message { kind: libc::RTM_NEWLINK, flags: 0, body: &[0; 10] };
-        assert_eq!(short.change(), None);
-    }
-}
+mod tests;

@@ -1,13 +1,12 @@
 //! Socket options whose value is an int, and what a socket is.
 
-use std::ffi::CStr;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
 
-use super::interface::{NAME_SIZE, Name};
+use super::interface::{Asker, NAME_SIZE, Name};
 use super::{done, value};
 use crate::error::{Errno, Result};
 
@@ -260,8 +259,8 @@ pub fn device_index(fd: BorrowedFd<'_>) -> u32 {
         Ok(index) => index.unsigned_abs(),
         Err(_) => {
             let name = device(fd).ok().flatten();
-            let index = |name: Name| super::interface::index_of(CStr::from_bytes_until_nul(&name).ok()?).ok();
-            name.and_then(index).unwrap_or(0)
+            let index = |name: Name| Asker::open()?.index_of(name);
+            name.and_then(|name| index(name).ok()).unwrap_or(0)
         }
     }
 }
@@ -270,7 +269,7 @@ pub fn device_index(fd: BorrowedFd<'_>) -> u32 {
 /// CAP_NET_RAW.
 pub fn set_device(fd: BorrowedFd<'_>, index: u32) -> Result<()> {
     match IntOption::DEVICE.set(fd, i32::try_from(index).map_err(|_| Errno::ENODEV)?) {
-        Err(Errno::ENOPROTOOPT) => set(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &super::interface::name_of(index)?),
+        Err(Errno::ENOPROTOOPT) => set(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &Asker::open()?.name_of(index)?),
         result => result,
     }
 }

@@ -111,6 +111,18 @@ pub fn bind(fd: BorrowedFd<'_>, address: &SocketAddress) -> Result<()> {
     done(unsafe { libc::bind(fd.as_raw_fd(), pointer, len) })
 }
 
+/// sendto(2) with MSG_PROBE: fails as a datagram to that address would for want of a route, and sends none. The socket
+/// gets a port if it has none. What it holds back (MSG_MORE, UDP_CORK) stays there, which takes MSG_MORE here too.
+pub fn probe(fd: BorrowedFd<'_>, to: &SocketAddress) -> Result<()> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_MORE | MSG_PROBE;
+    let (address, len) = to.as_raw();
+    // SAFETY: nothing is sent from NULL, and the address is valid for its length.
+    length(unsafe { libc::sendto(fd.as_raw_fd(), std::ptr::null(), 0, flags, address, len) }).map(drop)
+}
+
+/// Not in the libc crate (<linux/socket.h>).
+const MSG_PROBE: libc::c_int = 0x10;
+
 /// connect(2).
 pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddress) -> Result<()> {
     let (pointer, len) = address.as_raw();

@@ -7,7 +7,7 @@ use libc::{sockaddr, socklen_t};
 
 use super::super::convert;
 use super::super::guard::guard;
-use super::{target, target_addr};
+use super::{sender_target, target, target_addr};
 use crate::address::Scoped;
 use crate::multicast::endpoint;
 
@@ -98,7 +98,10 @@ pub unsafe extern "C" fn castio_open_sender(
     ttl: c_int,
 ) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL, or NULL.
-    guard(|| unsafe { endpoint::open_sender(target(group, interface)?, port, ttl).map(IntoRawFd::into_raw_fd) })
+    guard(|| unsafe {
+        let (target, source) = sender_target(group, interface)?;
+        endpoint::open_sender(target, source, port, ttl).map(IntoRawFd::into_raw_fd)
+    })
 }
 
 /// castio_open_sender by socket address: makes a NEW descriptor, yours to close.
@@ -119,6 +122,6 @@ pub unsafe extern "C" fn castio_open_sender_addr(
     guard(|| unsafe {
         let target = target_addr(group, group_len, ifindex)?;
         let port = convert::address(group, group_len)?.port();
-        endpoint::open_sender(target, port, ttl).map(IntoRawFd::into_raw_fd)
+        endpoint::open_sender(target, None, port, ttl).map(IntoRawFd::into_raw_fd)
     })
 }

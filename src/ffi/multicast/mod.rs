@@ -9,6 +9,7 @@ pub mod manager;
 pub mod manager_state;
 
 use std::ffi::{c_char, c_uint};
+use std::net::IpAddr;
 
 use libc::{sockaddr, socklen_t};
 
@@ -26,6 +27,17 @@ unsafe fn target(group: *const c_char, interface: *const c_char) -> Result<Targe
     // SAFETY: passed on.
     let (group, interface) = unsafe { (convert::text(group)?, convert::optional_text(interface)) };
     address::target(Scoped::parse(group)?, interface::resolve_optional(interface)?)
+}
+
+/// As [`target`], with the address that the interface is named by, if it is named by one.
+///
+/// # Safety
+/// As there.
+unsafe fn sender_target(group: *const c_char, interface: *const c_char) -> Result<(Target, Option<IpAddr>)> {
+    // SAFETY: passed on.
+    let (group, interface) = unsafe { (convert::text(group)?, convert::optional_text(interface)) };
+    let meant = interface::meant_optional(interface)?;
+    Ok((address::target(Scoped::parse(group)?, meant.index)?, meant.address))
 }
 
 /// A group and an interface in C's types.

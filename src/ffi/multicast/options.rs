@@ -91,8 +91,8 @@ pub unsafe extern "C" fn castio_get_loop(fd: c_int) -> c_int {
 pub unsafe extern "C" fn castio_set_multicast_interface(fd: c_int, interface: *const c_char) -> c_int {
     guard(|| {
         // SAFETY: the header asks for NULL or text that ends in a NUL.
-        let index = interface::resolve_optional(unsafe { convert::optional_text(interface) })?;
-        options::set_interface(descriptor(fd)?, index)
+        let meant = interface::meant_optional(unsafe { convert::optional_text(interface) })?;
+        options::set_interface(descriptor(fd)?, meant)
     })
 }
 

@@ -91,7 +91,7 @@ impl Manager<'_> {
                 self.link_changed(index, before);
             }
             Change::LinkGone { index } => self.link_gone(index),
-            Change::Address { index, ip } => {
+            Change::Address { index, ip, .. } => {
                 let had_ipv4 = self.links.get(&index).is_some_and(Link::has_ipv4);
                 record(&mut self.links, &change);
                 self.reselect(index);
@@ -219,11 +219,11 @@ impl Manager<'_> {
 
 fn record(links: &mut Links, change: &Change) {
     match *change {
-        Change::Link { index, name, flags, carrier_changes, mtu, master } => {
+        Change::Link { index, name, flags, carrier_changes, mtu, master, .. } => {
             let addresses = links.remove(&index).map(|link| link.addresses).unwrap_or_default();
             links.insert(index, Link { padded_name: name, flags, carrier_changes, mtu, master, addresses });
         }
-        Change::Address { index, ip } => {
+        Change::Address { index, ip, .. } => {
             if let Some(link) = links.get_mut(&index).filter(|link| !link.addresses.contains(&ip)) {
                 link.addresses.push(ip);
             }

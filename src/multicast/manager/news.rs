@@ -1,24 +1,22 @@
 //! Where news of interfaces comes from: rtnetlink, or, in a process that may not open such sockets, looking again
 //! and again.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::links::Links;
 use crate::error::{Errno, Result};
-use crate::interface;
+use crate::interface::{self, Entry};
 use crate::sys::epoll::Readable;
-use crate::sys::netlink::{Change, Master, Netlink};
+use crate::sys::netlink::{Change, Netlink};
 use crate::sys::option::Family;
 use crate::sys::sockaddr::SocketAddress;
 use crate::sys::socket;
 
 /// How long until the next look, without rtnetlink.
 pub(super) const LOOK: Duration = Duration::from_secs(3);
-
-/// What isn't known without rtnetlink: the least that a link of IPv6 sends.
-const MTU: u32 = 1280;
 
 /// The source.
 pub(super) enum News {
@@ -28,17 +26,10 @@ pub(super) enum News {
     Looked(Readable),
 }
 
-/// How a socket of AF_NETLINK is refused: by an address family filter, a seccomp filter, a security module, a
-/// kernel without it.
-fn is_forbidden(error: Errno) -> bool {
-    use Errno as E;
-    matches!(error, E::EAFNOSUPPORT | E::EPROTONOSUPPORT | E::EPERM | E::EACCES | E::ENOSYS)
-}
-
 impl News {
     pub fn open() -> Result<News> {
         match Netlink::watch() {
-            Err(error) if is_forbidden(error) => Ok(News::Looked(Readable::new(1)?)),
+            Err(error) if interface::is_refused(error) => Ok(News::Looked(Readable::new(1)?)),
             netlink => netlink.map(News::Told),
         }
     }
@@ -72,28 +63,41 @@ impl News {
 
 /// What has become of interfaces since they were as in `links`, as rtnetlink would have told.
 pub(super) fn look(links: &Links) -> Result<Vec<Change>> {
-    let entries = interface::list()?;
-    let mut changes = Vec::new();
-    let is_there = |index: u32| entries.iter().any(|entry| entry.interface.index == index);
-    changes.extend(links.keys().filter(|index| !is_there(**index)).map(|index| Change::LinkGone { index: *index }));
-    for of_one in entries.chunk_by(|one, next| one.interface.index == next.interface.index) {
-        let Some(interface) = of_one.first().map(|entry| entry.interface) else { continue };
-        let (index, known) = (interface.index, links.get(&interface.index));
-        if known.is_none_or(|link| (link.flags, link.padded_name) != (interface.flags, interface.name)) {
-            // A carrier that is back may have been away for the switch, too.
-            let carrier_changes = known.map_or(0, |link| link.carrier_changes + u32::from(!link.is_live()));
-            let (name, flags) = (interface.name, interface.flags);
-            changes.push(Change::Link { index, name, flags, carrier_changes, mtu: MTU, master: Master::None });
+    let mut found = interface::everything()?;
+    let mut there: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
+    for change in &mut found {
+        match change {
+            Change::Link { index, carrier_changes, .. } => {
+                there.entry(*index).or_default();
+                // A carrier that is back may have been away for the switch, too.
+                let known = links.get(index);
+                *carrier_changes = known.map_or(0, |link| link.carrier_changes + u32::from(!link.is_live()));
+            }
+            Change::Address { index, ip, .. } => there.entry(*index).or_default().push(*ip),
+            _ => {}
         }
-        let addresses: Vec<IpAddr> =
-            of_one.iter().filter_map(|entry| entry.address.map(|address| address.ip)).collect();
-        let known = known.map(|link| link.addresses.as_slice()).unwrap_or_default();
-        let gone = known.iter().filter(|ip| !addresses.contains(ip));
-        changes.extend(gone.map(|ip| Change::AddressGone { index, ip: *ip }));
-        let new = addresses.iter().filter(|ip| !known.contains(ip));
-        changes.extend(new.map(|ip| Change::Address { index, ip: *ip }));
     }
+    let mut changes = Vec::new();
+    for (index, link) in links {
+        let Some(addresses) = there.get(index) else {
+            changes.push(Change::LinkGone { index: *index });
+            continue;
+        };
+        let gone = link.addresses.iter().filter(|ip| !addresses.contains(ip));
+        changes.extend(gone.map(|ip| Change::AddressGone { index: *index, ip: *ip }));
+    }
+    changes.extend(found.into_iter().filter(|change| is_news(links, change)));
     Ok(changes)
+}
+
+fn is_news(links: &Links, change: &Change) -> bool {
+    match change {
+        Change::Link { index, name, flags, .. } => {
+            links.get(index).is_none_or(|link| (link.flags, link.padded_name) != (*flags, *name))
+        }
+        Change::Address { index, ip, .. } => links.get(index).is_none_or(|link| !link.addresses.contains(ip)),
+        _ => false,
+    }
 }
 
 /// The interface that the route to a group leads to, by the source address that a connected socket gets.
@@ -105,5 +109,6 @@ pub(super) fn route_by_connecting(group: IpAddr) -> Result<Option<u32>> {
         return Ok(None);
     }
     let local = socket::local_address(socket.as_fd())?.ip();
-    Ok(Some(interface::index_of_address(local)?).filter(|index| *index > 0))
+    let has = |entry: &&Entry| entry.address.is_some_and(|address| address.ip == local);
+    Ok(interface::list()?.iter().find(has).map(|entry| entry.interface.index))
 }

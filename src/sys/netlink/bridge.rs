@@ -42,9 +42,8 @@ impl Netlink {
         let mut body = vec![0; 4];
         body.extend_from_slice(&interface.to_ne_bytes());
         body.resize(LINK_BYTES, 0);
-        self.send(libc::RTM_GETLINK, libc::NLM_F_REQUEST as u16, &body)?;
         let mut found = None;
-        self.answers(|message| found = Some(message.place()))?;
+        self.request(libc::RTM_GETLINK, &body, |message| found = Some(message.place()))?;
         found.ok_or(Errno::ENODEV)
     }
 }

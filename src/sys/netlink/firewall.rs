@@ -74,13 +74,9 @@ pub struct Rules {
 /// has none.
 pub fn rules() -> Result<Rules> {
     let mut netlink = Netlink::of_protocol(libc::NETLINK_NETFILTER, 0)?;
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-    let mut rules = Rules::default();
-    netlink.send(SUBSYSTEM | NFT_MSG_GETCHAIN, flags, &[0; FIXED])?;
-    netlink.answers(|message| rules.chains.extend(message.chain()))?;
-    netlink.send(SUBSYSTEM | NFT_MSG_GETRULE, flags, &[0; FIXED])?;
-    netlink.answers(|message| rules.drops.extend(message.drop_rule()))?;
-    Ok(rules)
+    let chains = netlink.dump(SUBSYSTEM | NFT_MSG_GETCHAIN, &[0; FIXED], |message| message.chain())?;
+    let drops = netlink.dump(SUBSYSTEM | NFT_MSG_GETRULE, &[0; FIXED], |message| message.drop_rule())?;
+    Ok(Rules { chains, drops })
 }
 
 impl Message<'_> {

@@ -13,6 +13,7 @@ use super::policy::scope_of;
 use crate::datagram::receive::Reader;
 use crate::error::{Errno, Result};
 use crate::interface;
+use crate::sys::option::Family;
 use crate::sys::packet::{self, OFFLOAD_HEADER, Protocol, Wanted};
 use crate::tunnel::ip::Packet;
 use crate::tunnel::listener::{self, Kind, Query, Sources, Version};
@@ -196,19 +197,12 @@ fn query(version: Version, router: IpAddr, group: Option<IpAddr>) -> Result<Vec<
     listener::build_query(router, &Query { version, group, max_response, sources, suppress, robustness, interval })
 }
 
-/// The interface's address to ask from. IPv4 hosts answer to one that has none; with IPv6 it must be
-/// link-local.
+/// The interface's address to ask from. IPv4 hosts answer to one that has none.
 fn router(interface: u32, version: Version) -> Result<IpAddr> {
-    let wants_v4 = version == Version::Igmp3;
-    let fits = |ip: IpAddr| match ip {
-        IpAddr::V4(_) => wants_v4,
-        IpAddr::V6(v6) => !wants_v4 && v6.is_unicast_link_local(),
-    };
-    let entries = interface::list()?;
-    let own = entries.iter().filter(|entry| entry.interface.index == interface);
-    match own.filter_map(|entry| entry.address).map(|address| address.ip).find(|ip| fits(*ip)) {
+    let family = if version == Version::Igmp3 { Family::V4 } else { Family::V6 };
+    match interface::source_of(interface, family)? {
         Some(ip) => Ok(ip),
-        None if wants_v4 => Ok(Ipv4Addr::UNSPECIFIED.into()),
+        None if family == Family::V4 => Ok(Ipv4Addr::UNSPECIFIED.into()),
         None => Err(Errno::EADDRNOTAVAIL),
     }
 }
