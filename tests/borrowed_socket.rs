@@ -19,7 +19,7 @@ use support::amt::{Gateway, OPTIONS as AMT, Relay};
 use support::bridges::{Bridge, Wish};
 use support::descriptors::in_child;
 use support::face::{Form, JOIN, call, text};
-use support::hosts::{self, Host};
+use support::hosts::{self, Host, Network};
 use support::memberships::OPTIONS as MEMBERSHIP;
 use support::options::{self, Options, differences};
 use support::pair::{Pair, joined};
@@ -63,9 +63,9 @@ impl Handle {
                 Handle(kind, handle as usize)
             }
             Kind::Membership => {
-                let mut handle = ptr::null_mut();
+                let (options, mut handle) = (MEMBERSHIP, ptr::null_mut());
                 // SAFETY: options and a place.
-                call(|| unsafe { castio_membership_open(fd, &raw const MEMBERSHIP, &raw mut handle) }).unwrap();
+                call(|| unsafe { castio_membership_open(fd, &raw const options, &raw mut handle) }).unwrap();
                 let (source, interface) = (text(&family.host(1)), text("eth0"));
                 for (number, source) in [(1, ptr::null()), (2, source.as_ptr())] {
                     let group = text(&family.group(number));
@@ -114,88 +114,94 @@ fn replace(fd: RawFd, other: RawFd) {
     assert_eq!(unsafe { libc::dup2(other, fd) }, fd);
 }
 
-/// Runs a story for each kind and family, in a network with a cable.
-fn each(story: impl Fn(&Pair, Kind, Family)) {
-    hosts::test(|network| {
-        let pair = Pair::with_cable(network);
-        for (kind, family) in KINDS.into_iter().flat_map(|kind| FAMILIES.map(|family| (kind, family))) {
-            pair.host.run(|| story(&pair, kind, family));
-            assert_eq!(joined(&pair.host, family, "eth0"), [""; 0], "{kind:?} {family:?}");
-        }
-    });
+/// Runs a story for each kind and family, on a host with a cable.
+fn each(network: &Network, story: impl Fn(&Pair, Kind, Family) + Sync) {
+    let pair = Pair::with_cable(network);
+    for (kind, family) in KINDS.into_iter().flat_map(|kind| FAMILIES.map(|family| (kind, family))) {
+        pair.host.run(|| story(&pair, kind, family));
+        assert_eq!(joined(&pair.host, family, "eth0"), [""; 0], "{kind:?} {family:?}");
+    }
 }
 
 #[test]
 fn one_handle_leaves_everything_as_it_was() {
-    each(|pair, kind, family| {
-        let socket = socket(&pair.host, family);
-        let before = felt(pair, &socket, family);
-        let handle = Handle::open(kind, socket.as_raw_fd(), family);
-        assert_ne!(differences(&before.0, &options::options(&socket)), []);
-        handle.close();
-        assert_same(&format!("{kind:?} {family:?}"), &before, &felt(pair, &socket, family));
+    hosts::test(|network| {
+        each(network, |pair, kind, family| {
+            let socket = socket(&pair.host, family);
+            let before = felt(pair, &socket, family);
+            let handle = Handle::open(kind, socket.as_raw_fd(), family);
+            assert_ne!(differences(&before.0, &options::options(&socket)), []);
+            handle.close();
+            assert_same(&format!("{kind:?} {family:?}"), &before, &felt(pair, &socket, family));
+        });
     });
 }
 
 #[test]
 fn the_first_of_two_handles_takes_nothing_from_the_second() {
-    each(|pair, kind, family| {
-        let socket = socket(&pair.host, family);
-        let before = felt(pair, &socket, family);
-        for first in [0, 1] {
-            let handles = [(); 2].map(|()| Handle::open(kind, socket.as_raw_fd(), family));
-            let during = felt(pair, &socket, family);
-            handles[first].close();
-            assert_same(&format!("{kind:?} {family:?}, {first} is closed"), &during, &felt(pair, &socket, family));
-            handles[1 - first].close();
-            assert_same(&format!("{kind:?} {family:?}, both are closed"), &before, &felt(pair, &socket, family));
-        }
+    hosts::test(|network| {
+        each(network, |pair, kind, family| {
+            let socket = socket(&pair.host, family);
+            let before = felt(pair, &socket, family);
+            for first in [0, 1] {
+                let handles = [(); 2].map(|()| Handle::open(kind, socket.as_raw_fd(), family));
+                let during = felt(pair, &socket, family);
+                handles[first].close();
+                assert_same(&format!("{kind:?} {family:?}, {first} is closed"), &during, &felt(pair, &socket, family));
+                handles[1 - first].close();
+                assert_same(&format!("{kind:?} {family:?}, both are closed"), &before, &felt(pair, &socket, family));
+            }
+        });
     });
 }
 
 #[test]
 fn a_child_that_closes_its_copy_changes_nothing() {
-    each(|pair, kind, family| {
-        let socket = socket(&pair.host, family);
-        let before = felt(pair, &socket, family);
-        let handle = Handle::open(kind, socket.as_raw_fd(), family);
-        let during = felt(pair, &socket, family);
-        let status = in_child(|| {
+    hosts::test(|network| {
+        each(network, |pair, kind, family| {
+            let socket = socket(&pair.host, family);
+            let before = felt(pair, &socket, family);
+            let handle = Handle::open(kind, socket.as_raw_fd(), family);
+            let during = felt(pair, &socket, family);
+            let status = in_child(|| {
+                handle.close();
+                0
+            });
+            assert_eq!(status, 0);
+            assert_same(&format!("{kind:?} {family:?}, child"), &during, &felt(pair, &socket, family));
             handle.close();
-            0
+            assert_same(&format!("{kind:?} {family:?}, parent"), &before, &felt(pair, &socket, family));
         });
-        assert_eq!(status, 0);
-        assert_same(&format!("{kind:?} {family:?}, child"), &during, &felt(pair, &socket, family));
-        handle.close();
-        assert_same(&format!("{kind:?} {family:?}, parent"), &before, &felt(pair, &socket, family));
     });
 }
 
 #[test]
 fn a_handle_that_is_closed_after_its_socket_touches_nothing_else() {
-    each(|pair, kind, family| {
-        let other = socket(&pair.host, family);
-        let holder = Handle::open(kind, other.as_raw_fd(), family);
-        let before = felt(pair, &other, family);
-        for place in ["nothing", "a file", "another socket"] {
-            let socket = socket(&pair.host, family);
-            let handle = Handle::open(kind, socket.as_raw_fd(), family);
-            let file = File::open("/dev/null").unwrap();
-            match place {
-                "a file" => replace(socket.as_raw_fd(), file.as_raw_fd()),
-                "another socket" => replace(socket.as_raw_fd(), other.as_raw_fd()),
-                _ => drop(socket.try_clone().unwrap()),
+    hosts::test(|network| {
+        each(network, |pair, kind, family| {
+            let other = socket(&pair.host, family);
+            let holder = Handle::open(kind, other.as_raw_fd(), family);
+            let before = felt(pair, &other, family);
+            for place in ["nothing", "a file", "another socket"] {
+                let socket = socket(&pair.host, family);
+                let handle = Handle::open(kind, socket.as_raw_fd(), family);
+                let file = File::open("/dev/null").unwrap();
+                match place {
+                    "a file" => replace(socket.as_raw_fd(), file.as_raw_fd()),
+                    "another socket" => replace(socket.as_raw_fd(), other.as_raw_fd()),
+                    _ => drop(socket.try_clone().unwrap()),
+                }
+                if place == "nothing" {
+                    drop(socket);
+                    handle.close();
+                } else {
+                    handle.close();
+                    drop(socket);
+                }
+                assert_same(&format!("{kind:?} {family:?}, {place}"), &before, &felt(pair, &other, family));
             }
-            if place == "nothing" {
-                drop(socket);
-                handle.close();
-            } else {
-                handle.close();
-                drop(socket);
-            }
-            assert_same(&format!("{kind:?} {family:?}, {place}"), &before, &felt(pair, &other, family));
-        }
-        holder.close();
+            holder.close();
+        });
     });
 }
 

@@ -1,6 +1,6 @@
 //! One membership: made, lost, made again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Manager;
@@ -71,7 +71,7 @@ impl Manager<'_> {
                     self.retry = None;
                 }
                 if self.links.get(&interface).is_some_and(Link::is_live) {
-                    self.report(interface, |of| of == key);
+                    self.report_one(interface, key);
                 }
             }
             Err(error) => {
@@ -118,34 +118,37 @@ impl Manager<'_> {
 
     /// The interface is up again, and the kernel has reported its groups by itself.
     pub(super) fn comes_up(&mut self, interface: u32) {
-        let Some(memberships) = self.memberships.get(&interface) else { return };
-        let down: BTreeSet<Key> =
-            memberships.iter().filter(|(_, found)| found.state == State::Down).map(|(key, _)| *key).collect();
-        self.report(interface, |key| down.contains(&key));
+        let memberships = self.memberships.get(&interface).into_iter().flatten();
+        let down = memberships.filter(|(_, found)| found.state == State::Down).map(|(key, _)| *key);
+        down.collect::<Vec<_>>().into_iter().for_each(|key| self.report_one(interface, key));
     }
 
     /// What is joined on an interface that is live is there, as far as its sockets can hear it.
     pub(super) fn report(&mut self, interface: u32, of: impl Fn(Key) -> bool) {
-        let Some(link) = self.links.get(&interface).cloned() else { return };
-        for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten() {
-            let hearing = membership.socket.filter(|_| of(*key)).and_then(|number| self.sockets.hearing(number));
-            let Some(hearing) = hearing else { continue };
-            let what = match hearing.deafness(*key, interface, &link) {
-                None => {
-                    self.deaf.remove(&(interface, *key));
-                    membership.state = State::Live;
-                    if std::mem::replace(&mut membership.was_joined, true) { What::Rejoined } else { What::Joined }
-                }
-                Some(error) if membership.state == State::Deaf(error) => continue,
-                Some(error) => {
-                    self.deaf.insert((interface, *key));
-                    membership.state = State::Deaf(error);
-                    What::Deaf(error)
-                }
-            };
-            membership.was_told = true;
-            tell(&mut self.events, &self.links, interface, *key, what);
-        }
+        let keys = self.memberships.get(&interface).into_iter().flat_map(BTreeMap::keys).copied();
+        let keys: Vec<Key> = keys.filter(|key| of(*key)).collect();
+        keys.into_iter().for_each(|key| self.report_one(interface, key));
+    }
+
+    fn report_one(&mut self, interface: u32, key: Key) {
+        let Some(membership) = self.memberships.get_mut(&interface).and_then(|all| all.get_mut(&key)) else { return };
+        let (Some(number), Some(link)) = (membership.socket, self.links.get(&interface)) else { return };
+        let Some(hearing) = self.sockets.hearing(number) else { return };
+        let what = match hearing.deafness(key, interface, link) {
+            None => {
+                self.deaf.remove(&(interface, key));
+                membership.state = State::Live;
+                if std::mem::replace(&mut membership.was_joined, true) { What::Rejoined } else { What::Joined }
+            }
+            Some(error) if membership.state == State::Deaf(error) => return,
+            Some(error) => {
+                self.deaf.insert((interface, key));
+                membership.state = State::Deaf(error);
+                What::Deaf(error)
+            }
+        };
+        membership.was_told = true;
+        tell(&mut self.events, &self.links, interface, key, what);
     }
 
     /// Looks whether the sockets hear more or less than before: the caller may bind or connect his own at any time.
@@ -169,10 +172,8 @@ impl Manager<'_> {
                 _ => false,
             }
         };
-        let news: BTreeSet<Key> = memberships.iter().filter(is_news).map(|(key, _)| *key).collect();
-        if !news.is_empty() {
-            self.report(interface, |key| news.contains(&key));
-        }
+        let news: Vec<Key> = memberships.iter().filter(is_news).map(|(key, _)| *key).collect();
+        news.into_iter().for_each(|key| self.report_one(interface, key));
     }
 
     pub(super) fn name(&self, interface: u32) -> Name {
