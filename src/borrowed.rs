@@ -275,4 +275,31 @@ mod tests {
         other.leave(joined, || left += 1);
         assert_eq!(left, 1);
     }
+
+    /// Another thread holds the lock at the moment of the fork, and the child doesn't have that thread.
+    #[test]
+    #[allow(unsafe_code)]
+    fn a_child_is_not_kept_by_a_lock_of_its_parent() {
+        let socket = socket();
+        let mut borrowed = Borrowed::new(socket.as_fd()).unwrap();
+        borrowed.require(OPTION, 1).unwrap();
+        let held = needs();
+        // SAFETY: the child makes and drops handles, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends a child that hangs.
+            unsafe { libc::alarm(20) };
+            drop(borrowed);
+            let new = Borrowed::new(socket.as_fd()).and_then(|mut new| new.require(OPTION, 1));
+            // SAFETY: without the parent's destructors.
+            unsafe { libc::_exit(i32::from(new.is_err())) };
+        }
+        drop(held);
+        let mut status = 0;
+        // SAFETY: there is room for the status.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!((status, OPTION.get(socket.as_fd())), (0, Ok(1)));
+        drop(borrowed);
+        assert_eq!(OPTION.get(socket.as_fd()), Ok(0));
+    }
 }

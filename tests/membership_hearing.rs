@@ -3,14 +3,15 @@
 
 mod support;
 
+use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use castio::Errno;
 use support::hosts;
-use support::memberships::Membership;
+use support::memberships::{Membership, is_readable};
 use support::options::{self, LEVELS, Options, differences};
-use support::pair::{GONE, Pair, shared};
+use support::pair::{GONE, Pair, joined, shared};
 use support::udp::{FAMILIES, Family, PORT, Udp, address};
 
 /// SO_BINDTODEVICE; an empty name for any.
@@ -267,14 +268,38 @@ fn sockets_that_the_handle_made_have_the_callers_filter() {
 fn a_membership_handle_without_rtnetlink_looks_at_the_interfaces_by_timer() {
     hosts::test(|network| {
         let pair = Pair::with_cable(network);
-        pair.host.run(refuse_netlink);
-        let socket = pair.host.run(|| shared(Family::V4));
-        let keeper = keeper(&pair, &socket);
-        assert_eq!(keeper.add("239.1.2.3", None, Some("eth0")), Ok(1));
-        keeper.tells(&["joined eth0"]);
-        assert!((1..=3000).contains(&keeper.timeout_ms()));
-        pair.send("first", "239.1.2.3", "eth0", None);
-        assert_eq!(keeper.arrivals(1)[0].bytes, b"first");
+        pair.host.ip("route add 224.0.0.0/4 dev eth0");
+        // A thread on the same host that may not ask the kernel by rtnetlink.
+        let confined = network.host("confined");
+        let namespace = File::open(format!("/proc/self/task/{}/ns/net", pair.host.netns())).unwrap();
+        confined.run(|| {
+            // SAFETY: an open namespace.
+            assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+            refuse_netlink();
+        });
+        for family in FAMILIES {
+            let (socket, group) = (confined.run(|| shared(family)), family.group(1));
+            let keeper = Membership::open(&confined, &socket);
+            assert_eq!(keeper.add(&group, None, Some("eth0")), Ok(1));
+            keeper.tells(&["joined eth0"]);
+            assert!((1..=3000).contains(&keeper.timeout_ms()));
+            assert!(!is_readable(keeper.fd()));
+            pair.send("first", &group, "eth0", None);
+            assert_eq!(keeper.arrivals(1)[0].bytes, b"first");
+
+            pair.unplug("eth0");
+            keeper.tells(&["lost eth0 ENODEV"]);
+            pair.plug(0);
+            keeper.tells(&["rejoined eth0"]);
+            assert_eq!(joined(&pair.host, family, "eth0"), [group.as_str()]);
+            pair.send("last", &group, "eth0", None);
+            assert_eq!(keeper.arrivals(1)[0].bytes, b"last");
+        }
+        pair.host.ip("route add 224.0.0.0/4 dev eth0");
+        let socket = confined.run(|| shared(Family::V4));
+        let keeper = Membership::open(&confined, &socket);
+        assert_eq!(keeper.add("239.1.2.3", None, None), Ok(1));
+        assert_eq!(keeper.states(), ["live eth0"]);
     });
 }
 

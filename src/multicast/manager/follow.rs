@@ -75,7 +75,17 @@ impl Manager<'_> {
 
     /// Without rtnetlink.
     fn look_for_changes(&mut self) -> Result<()> {
-        news::look(&self.links)?.into_iter().for_each(|change| self.apply(change));
+        let changes = news::look(&self.links)?;
+        let is_new = |index: &u32| !self.links.contains_key(index);
+        let new: Vec<&Change> = changes
+            .iter()
+            .filter(
+                |change| matches!(change, Change::Link { index, .. } | Change::Address { index, .. } if is_new(index)),
+            )
+            .collect();
+        // A new interface has had its addresses from the beginning: what is joined there is reported once.
+        new.into_iter().for_each(|change| record(&mut self.links, change));
+        changes.into_iter().for_each(|change| self.apply(change));
         self.routes_changed = true;
         Ok(())
     }
