@@ -63,6 +63,7 @@ const ICMP_FILTER: c_int = 1;
 const IPV6_CHECKSUM: c_int = 7;
 const IPV6_FLOWINFO: c_int = 11;
 const IPV6_RECVERR_RFC4884: c_int = 31;
+const IPV6_HDRINCL: c_int = 36;
 const IPV6_FLOWINFO_SEND: c_int = 33;
 const IPV6_ADDR_PREFERENCES: c_int = 72;
 const IPV6_MINHOPCOUNT: c_int = 73;
@@ -71,6 +72,10 @@ const IPV6_UNICAST_IF: c_int = 76;
 const IPV6_RECVFRAGSIZE: c_int = 77;
 const IPV6_FREEBIND: c_int = 78;
 const UDP_ENCAP: c_int = 100;
+const UDP_NO_CHECK6_TX: c_int = 101;
+const UDP_NO_CHECK6_RX: c_int = 102;
+const UDP_SEGMENT: c_int = 103;
+const UDP_GRO: c_int = 104;
 
 /// Those of the socket itself that decide what comes in. The locks come last: they forbid what they lock.
 const SOCKET_INPUT: &[Setting] = &settings(
@@ -182,7 +187,7 @@ const IPV6: &[Setting] = &settings(
         libc::IPV6_ROUTER_ALERT_ISOLATE,
         IPV6_RECVERR_RFC4884,
         IPV6_FLOWINFO_SEND,
-        libc::IPV6_HDRINCL,
+        IPV6_HDRINCL,
         libc::IPV6_RECVPKTINFO,
         libc::IPV6_RECVHOPLIMIT,
         libc::IPV6_RECVHOPOPTS,
@@ -203,8 +208,8 @@ const IPV6: &[Setting] = &settings(
         IPV6_RECVFRAGSIZE,
     ],
 );
-const UDP_INPUT: &[Setting] = &settings(libc::SOL_UDP, Decides::Input, [UDP_ENCAP, 102]);
-const UDP: &[Setting] = &settings(libc::SOL_UDP, Decides::Rest, [101, 103, 104]);
+const UDP_INPUT: &[Setting] = &settings(libc::SOL_UDP, Decides::Input, [UDP_ENCAP, UDP_NO_CHECK6_RX]);
+const UDP: &[Setting] = &settings(libc::SOL_UDP, Decides::Rest, [UDP_NO_CHECK6_TX, UDP_SEGMENT, UDP_GRO]);
 const RAW: &[Setting] = &settings(libc::SOL_RAW, Decides::Input, [ICMP_FILTER]);
 const RAW6: &[Setting] = &settings(libc::IPPROTO_ICMPV6, Decides::Input, [ICMP_FILTER]);
 

@@ -5,6 +5,10 @@ rows! {
         => "options->struct_size is less than the struct has."
         => "Set the options to zero and struct_size to their sizeof, or give NULL for the default.";
 
+    EPERM: "membership_open"
+        => "a sandbox lets this process learn of interfaces neither by rtnetlink nor by ioctl()."
+        => "Allow sockets of AF_NETLINK (systemd: RestrictAddressFamilies), or ioctl() on sockets.";
+
     EADDRINUSE: "membership_add[_addr]"
         => "this is wished already; or the group is wished whole and now by source, or the reverse, on any interfaces."
         => "Let the wish stand, or take the group's other wishes back first by castio_membership_remove.";

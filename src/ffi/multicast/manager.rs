@@ -88,6 +88,7 @@ pub struct castio_membership_options {
 /// -EINVAL: struct_size is too small. -EFAULT: out is NULL.
 /// -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EPERM: this process may learn of interfaces neither by rtnetlink nor by ioctl().
 ///
 /// A handle is for one thread at a time, in the socket's network namespace. Since 0.1.0. See
 /// rtnetlink(7), ip(7), raw(7), capabilities(7), RFC 3376, RFC 3810, RFC 4541.

@@ -6,6 +6,7 @@
 //! makes one go out only where no other socket of this host holds the group; a membership on an interface
 //! that is gone still takes room.
 
+mod alike;
 mod announce;
 mod follow;
 mod hearing;
@@ -14,6 +15,7 @@ mod news;
 mod querier;
 mod receive;
 mod report;
+mod request;
 mod sockets;
 mod voice;
 

@@ -7,15 +7,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::alike;
 use super::hearing::Hearing;
 use super::links::Links;
+use super::request::{is_as_joined, join_made, join_own, joined, leave};
 use super::wish::Key;
-use crate::borrowed::{Borrowed, Joined};
+use crate::borrowed::Borrowed;
 use crate::error::{Errno, Result};
-use crate::multicast::{membership, options};
-use crate::sys::alike::{self, Decides};
+use crate::multicast::options;
 use crate::sys::interface::Name;
-use crate::sys::multicast::{self, FilterMode, GroupRequest, SourceRequest};
 use crate::sys::option::{self, Family, IntOption};
 use crate::sys::sockaddr::SocketAddress;
 use crate::sys::socket;
@@ -250,7 +250,7 @@ impl<'fd> Sockets<'fd> {
         let owned = socket::another(self.own.fd())?;
         let fd = owned.as_fd();
         options::set_all(fd, false)?;
-        self.set_alike(fd)?;
+        alike::set(self.own.fd(), fd, self.device.now)?;
         let local = self.local_address()?;
         if local.port() != 0 || !local.ip().is_unspecified() {
             socket::bind(fd, &SocketAddress::from(local)).map_err(|error| match error {
@@ -261,24 +261,6 @@ impl<'fd> Sockets<'fd> {
         self.hearing.push(Hearing::of(fd));
         self.made.push(owned);
         Ok(self.count() - 1)
-    }
-
-    /// What decides what comes in has to be the same. The rest may take privilege that the caller had.
-    fn set_alike(&self, fd: BorrowedFd<'_>) -> Result<()> {
-        let own = self.own.fd();
-        alike::copy_filter(own, fd)?;
-        if self.device.now > 0 {
-            option::set_device(fd, self.device.now)?;
-        }
-        copy_buffer(own, fd, IntOption::RECEIVE_BUFFER, IntOption::RECEIVE_BUFFER_FORCE);
-        copy_buffer(own, fd, IntOption::SEND_BUFFER, IntOption::SEND_BUFFER_FORCE);
-        for setting in alike::list().filter(|setting| !setting.is_device() || self.device.now == 0) {
-            match alike::copy(own, fd, setting) {
-                Err(error) if setting.decides == Decides::Input => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// The address of the caller's socket, on the interface as it is now.
@@ -299,64 +281,5 @@ impl<'fd> Sockets<'fd> {
         for set in &mut self.roomy {
             set.remove(&number);
         }
-    }
-}
-
-fn joined(key: Key, interface: u32) -> Joined {
-    (key.group, key.source, interface)
-}
-
-/// The caller may have joined the same himself, which stays his. Where another handle has (`is_shared`), both
-/// have it from then on; it is joined anew, as it may be a remainder of an interface that had the same index.
-fn join_own(fd: BorrowedFd<'_>, key: Key, interface: u32, is_shared: bool) -> Result<()> {
-    let join = || match key.source {
-        None => membership::join(fd, key.target(interface)),
-        // A group that the caller has joined whole would be cut down.
-        Some(source) => membership::join_source(fd, key.target(interface), source),
-    };
-    match join() {
-        Err(Errno::EADDRINUSE) if is_shared && is_as_joined(fd, key, interface) => {
-            leave(fd, key, interface);
-            join()
-        }
-        result => result,
-    }
-}
-
-fn join_made(fd: BorrowedFd<'_>, key: Key, interface: u32) -> Result<()> {
-    match key.source {
-        None => membership::join(fd, key.target(interface)),
-        Some(source) => multicast::source(fd, key.target(interface), source, SourceRequest::Join),
-    }
-}
-
-/// Whether a group on the caller's socket is still joined in the manner in which it was: the caller may have made a
-/// list of sources of a whole group, or the reverse, and then it is his.
-fn is_as_joined(fd: BorrowedFd<'_>, key: Key, interface: u32) -> bool {
-    let mode = if key.source.is_some() { FilterMode::Include } else { FilterMode::Exclude };
-    !matches!(multicast::filter(fd, key.target(interface), 0), Ok(filter) if filter.mode != mode)
-}
-
-fn leave(fd: BorrowedFd<'_>, key: Key, interface: u32) {
-    let target = key.target(interface);
-    let leave_all = || multicast::group(fd, target, GroupRequest::Leave);
-    // It may be gone already: the caller can leave too.
-    let _ = match key.source {
-        None => leave_all(),
-        Some(source) => match multicast::source(fd, target, source, SourceRequest::Leave) {
-            // With the interface all its sources are gone, and only as a whole are they let go.
-            Err(Errno::ENODEV) => leave_all(),
-            result => result,
-        },
-    };
-}
-
-/// As far as this process may.
-fn copy_buffer(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: IntOption, forced: IntOption) {
-    let Ok(bytes) = size.get(from) else { return };
-    if size.get(to) != Ok(bytes) {
-        // The kernel gives the double of what it takes.
-        let half = bytes / 2;
-        let _ = forced.set(to, half).or_else(|_| size.set(to, half));
     }
 }
