@@ -2984,8 +2984,8 @@ int castio_open_sender_addr(const struct sockaddr *group,
  * shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
  *
  * IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
- * puts them back: else it would get what the other sockets joined, too. Several handles may work on one socket:
- * what one has set or joined stays as long as another needs it.
+ * puts them back: else it would get what the other sockets joined, too. Several handles of one process may work on
+ * one socket: what one has set or joined stays as long as another needs it.
  *
  * A membership is CASTIO_MEMBERSHIP_LIVE only while the socket can hear it. A socket that is bound to an interface
  * goes deaf when that is deleted and made again, which the handle can't cure for your socket; the sockets that it
@@ -3144,7 +3144,7 @@ int castio_membership_timeout_ms(struct castio_membership *membership,
 
 /**
  * Does what there is to do, without waiting: reads what the kernel tells of interfaces, joins and leaves
- * accordingly, and does what is due by time. Harmless when there is nothing to do. Reads at most 2 MiB of news in
+ * accordingly, and does what is due by time. Harmless when there is nothing to do. Reads a bounded amount of news in
  * one call; while there is more, the descriptor stays readable.
  *
  * - membership: from castio_membership_open.

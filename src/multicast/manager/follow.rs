@@ -12,23 +12,27 @@ use super::wish::Key;
 use crate::error::{Errno, Result};
 use crate::sys::netlink::{Change, Netlink};
 
-/// How often news is read in one go, each time up to 32 KiB.
-const READS_MAX: usize = 64;
+/// How often news is read in one go, a message each time: more than the queue of 4 MiB has room for.
+const READS_MAX: usize = 8192;
 
 impl Manager<'_> {
     /// Reads what waits, and no more than so much at a time: another part of this host may make changes for ever.
     pub(super) fn follow(&mut self, now: Instant) -> Result<()> {
-        let mut changes = Vec::new();
+        let (mut changes, mut is_drained) = (Vec::new(), false);
         for _ in 0..READS_MAX {
             match self.news.changes(|change| changes.push(change)) {
                 Ok(()) => changes.drain(..).for_each(|change| self.apply(change)),
-                Err(Errno::EAGAIN) => break,
+                Err(Errno::EAGAIN) => {
+                    is_drained = true;
+                    break;
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::ENOBUFS) => self.lost_track = true,
                 Err(error) => return Err(error),
             }
         }
-        if self.lost_track {
+        // News that still waits is older than what a look would find, and would be taken for a change of it.
+        if self.lost_track && is_drained {
             self.look_at_everything()?;
         } else if !self.news.is_told() && self.look.is_some_and(|at| at <= now) {
             self.look_for_changes()?;

@@ -155,6 +155,7 @@ impl Manager<'_> {
     pub fn look_at_hearing(&mut self) {
         if self.sockets.look_at_own(&self.links) {
             self.memberships.keys().copied().collect::<Vec<_>>().into_iter().for_each(|at| self.hearing_changed(at));
+            self.plan_look(Instant::now());
         }
     }
 

@@ -135,6 +135,7 @@ impl<'fd> Manager<'fd> {
             self.want(interface, key, false);
         }
         self.follow_route(number, key, route, true);
+        self.plan_look(Instant::now());
         self.watch_sockets();
         let joined = |memberships: &BTreeMap<Key, Membership>| memberships.get(&key)?.socket;
         let on = self.interfaces_of(number, key);
@@ -209,7 +210,7 @@ impl<'fd> Manager<'fd> {
         Ok(())
     }
 
-    fn plan_look(&mut self, now: Instant) {
+    pub(super) fn plan_look(&mut self, now: Instant) {
         if self.news.is_told() && self.deaf.is_empty() {
             self.look = None;
         } else if self.look.is_none_or(|at| at <= now) {
