@@ -1,4 +1,5 @@
 /* An AMT gateway (RFC 7450): receives multicast through a network that only carries unicast. */
+#define MAIN_FILE
 #include "amt_gateway/gateway.h"
 
 #define TICK_MS 1000
@@ -36,7 +37,7 @@ static void usage(void)
 static int receive_waiting(struct gateway *gateway)
 {
     static struct castio_datagram_view views[VIEWS];
-    for (int batch = 0; batch < 64 && !gateway->output_is_gone; batch++) {
+    for (int batch = 0; batch < 64 && standard_output.error == 0; batch++) {
         views[0].struct_size = sizeof views[0];
         ssize_t count = castio_amt_receive(gateway->amt, views, VIEWS, 0);
         if (count < 0)
@@ -57,7 +58,7 @@ static int wait_ms(const struct gateway *gateway, uint64_t tick_ns)
 static int is_done(const struct gateway *gateway)
 {
     uint64_t limit = gateway->settings.count;
-    return stopped || gateway->output_is_gone || (limit > 0 && gateway->forwarded >= limit);
+    return stopped || standard_output.error != 0 || (limit > 0 && gateway->forwarded >= limit);
 }
 
 static int serve(struct gateway *gateway)
@@ -66,11 +67,12 @@ static int serve(struct gateway *gateway)
     uint64_t tick_ns = clock_ns(CLOCK_MONOTONIC);
     take_state(gateway);
     while (!is_done(gateway)) {
-        if (wait_readable(fd, wait_ms(gateway, tick_ns)) < 0)
+        if (wait_ready(fd, &standard_output, wait_ms(gateway, tick_ns)) < 0)
             return complain("waiting for", "datagrams", errno);
+        drain(&standard_output);
         int result = receive_waiting(gateway);
         if (result < 0 && result != told)
-            fail("receiving from", "the relay", result, "castio_amt_receive");
+            fail("receiving from", "the relay", result, NULL);
         told = result;
         take_state(gateway);
         if (was_asked())
@@ -99,6 +101,16 @@ static int exclude(struct gateway *gateway, const char *group)
     return castio_amt_set_source_filter(gateway->amt, group, CASTIO_FILTER_EXCLUDE, sources, count);
 }
 
+static const char *join_advice(int code)
+{
+    switch (code) {
+    case -EINVAL: return "a group is of 224.0.0.0/4 or ff00::/8 and reaches beyond its link; a source is a host";
+    case -EAFNOSUPPORT: return "group and source are of one family";
+    case -EADDRINUSE: return "it is named twice, or once whole and once with a source";
+    default: return NULL;
+    }
+}
+
 static int join_all(struct gateway *gateway)
 {
     for (int i = 0; i < gateway->wish_count; i++) {
@@ -110,8 +122,7 @@ static int join_all(struct gateway *gateway)
         if (result == -EADDRINUSE && wish->port != 0)
             result = 0;
         if (result < 0) {
-            fail("joining", wish->text, result, "castio_amt_join");
-            return EXIT_USAGE;
+            return fail("joining", wish->text, result, join_advice(result));
         }
     }
     return EXIT_SUCCESS;
@@ -129,11 +140,22 @@ static int find_relays(struct gateway *gateway)
         return EXIT_SUCCESS;
     ssize_t len = castio_amt_find_relays(source, DNS_MS, settings->relays, sizeof settings->relays);
     if (len < 0)
-        return fail("asking DNS for the relays of", source, (int)len, "castio_amt_find_relays");
+        return fail("asking DNS for the relays of", source, (int)len, "name one by --relay");
     if ((size_t)len >= sizeof settings->relays)
         return cannot("asking DNS for the relays of", source, -ENOBUFS, "name one by --relay");
     tell(LOG_INFO, "relays of %s: %s", source, settings->relays);
     return EXIT_SUCCESS;
+}
+
+static const char *open_advice(int code)
+{
+    switch (code) {
+    case -EINVAL: return "at most 64 relays, each an address that isn't this host's own gateway";
+    case -EADDRNOTAVAIL: return "-L wants an address of this host";
+    case -EADDRINUSE: return "a program has the port of -p";
+    case -EACCES: return "a port below 1024 needs CAP_NET_BIND_SERVICE";
+    default: return NULL;
+    }
 }
 
 static int run(struct gateway *gateway)
@@ -153,7 +175,7 @@ static int run(struct gateway *gateway)
     options.flags = settings->flags;
     int result = castio_amt_open(relays, &options, &gateway->amt);
     if (result < 0)
-        return fail("opening a gateway to", relays ? relays : "any relay", result, "castio_amt_open");
+        return fail("opening a gateway to", relays ? relays : "any relay", result, open_advice(result));
     int status = join_all(gateway);
     if (status == EXIT_SUCCESS)
         status = open_output(gateway);
@@ -161,8 +183,6 @@ static int run(struct gateway *gateway)
         status = cannot("opening", "a gateway", -EMFILE, "too many descriptors are open already");
     if (status == EXIT_SUCCESS) {
         catch_signals();
-        /* A reader that goes away is seen by the write that fails. */
-        signal(SIGPIPE, SIG_IGN);
         status = serve(gateway);
     }
     castio_amt_close(gateway->amt);
@@ -199,9 +219,13 @@ static int read_options(int argc, char **argv, struct settings *settings)
         case 'x':
             if (settings->excluded_count == EXCLUDED)
                 return usage_error(optarg, "too many sources");
+            if (!is_host_address(optarg, 0))
+                return usage_error(optarg, "-x wants a source's address");
             settings->excluded[settings->excluded_count++] = optarg;
             break;
         case 'r':
+            if (!is_host_address(optarg, 1))
+                return usage_error(optarg, "-r wants an address, such as 192.0.2.1 or [2001:db8::1]:2268");
             if (!add_to_list(settings->relays, LIST_LEN, optarg))
                 return usage_error(optarg, "too many relays");
             break;
@@ -210,7 +234,11 @@ static int read_options(int argc, char **argv, struct settings *settings)
         case 't': settings->to = optarg; break;
         case 'T': settings->tun = optarg; break;
         case 'l': settings->lines = 1; break;
-        case 'L': settings->local = optarg; break;
+        case 'L':
+            if (!is_host_address(optarg, 0))
+                return usage_error(optarg, "-L wants an address of this host");
+            settings->local = optarg;
+            break;
         case 'p': settings->port = (unsigned)number(optarg, 1, 65535); break;
         case 'e': settings->flags |= CASTIO_AMT_ECN; break;
         case 'n': settings->count = (uint64_t)number(optarg, 1, 1000000000); break;
@@ -228,6 +256,7 @@ static int read_options(int argc, char **argv, struct settings *settings)
 int main(int argc, char **argv)
 {
     static struct gateway gateway;
+    begin_program();
     look_for_journal();
     gateway.fd = -1;
     int status = read_options(argc, argv, &gateway.settings);
@@ -243,7 +272,7 @@ int main(int argc, char **argv)
             status = usage_error(argv[optind + i], "not GROUP[:PORT][@SOURCE], such as 232.1.2.3:5000@10.0.0.1");
     }
     if (status < 0)
-        status = run(&gateway);
+        status = open_page() ? run(&gateway) : cannot("starting", "a gateway", -ENOMEM, NULL);
     free(gateway.wishes);
-    return status;
+    return end_service(status);
 }

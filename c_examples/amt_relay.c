@@ -1,4 +1,5 @@
 /* An AMT relay (RFC 7450): takes multicast from this host's network to gateways that only unicast reaches. */
+#define MAIN_FILE
 #include "amt_relay/relay.h"
 
 static void usage(void)
@@ -45,7 +46,7 @@ static void process(struct server *server)
     int result = castio_amt_relay_process(server->relay);
     int error = result < 0 ? result : 0;
     if (error < 0 && error != server->error)
-        fail("serving", "gateways", error, "castio_amt_relay_process");
+        fail("serving", "gateways", error, NULL);
     server->error = error;
 }
 
@@ -65,9 +66,10 @@ static int serve(struct server *server)
 {
     int fd = castio_amt_relay_fd(server->relay);
     uint64_t tick_ns = clock_ns(CLOCK_MONOTONIC);
-    while (!stopped) {
-        if (wait_readable(fd, wait_ms(server, tick_ns)) < 0)
+    while (!stopped && standard_output.error == 0) {
+        if (wait_ready(fd, &standard_output, wait_ms(server, tick_ns)) < 0)
             return complain("waiting for", "gateways", errno);
+        drain(&standard_output);
         process(server);
         if (was_asked()) {
             take_counters(server);
@@ -89,6 +91,17 @@ static const char *or_null(const char *list)
     return list[0] ? list : NULL;
 }
 
+static const char *open_advice(int code)
+{
+    switch (code) {
+    case -EINVAL: return "a link-local address of -l needs its interface, fe80::1%eth0; -a takes one address of each family";
+    case -EADDRNOTAVAIL: return "-l wants an address of this host";
+    case -EADDRINUSE: return "another program has the UDP port; see --amt-port";
+    case -EPERM: return "--packets needs CAP_NET_RAW; without it name ports, -p";
+    default: return NULL;
+    }
+}
+
 static int run(struct server *server)
 {
     struct settings *settings = &server->settings;
@@ -101,7 +114,7 @@ static int run(struct server *server)
     options->ports = settings->packets ? NULL : settings->ports;
     int result = castio_amt_relay_open(options, &server->relay);
     if (result < 0)
-        return fail("opening a relay at", where, result, "castio_amt_relay_open");
+        return fail("opening a relay at", where, result, open_advice(result));
     int status = EXIT_FAILURE, fd = castio_amt_relay_fd(server->relay);
     if (fd >= FD_SETSIZE) {
         tell(LOG_ERR, "opening a relay: too many descriptors are open already");
@@ -177,9 +190,23 @@ static int read_options(int argc, char **argv, struct settings *settings)
             settings->ports[to->port_count++] = (uint16_t)number(optarg, 1, 65535);
             break;
         case 'P': settings->packets = 1; break;
-        case 'i': room = add_to_list(settings->upstream, LIST_LEN, optarg); break;
-        case 'l': room = add_to_list(settings->listen, LIST_LEN, optarg); break;
-        case 'a': room = add_to_list(settings->advertise, LIST_LEN, optarg); break;
+        case 'i':
+            if (!optarg[0])
+                return usage_error("-i", "an interface has a name, an address or an index");
+            warn_of_interface(optarg);
+            room = add_to_list(settings->upstream, LIST_LEN, optarg);
+            break;
+        case 'l':
+            if (!is_host_address(optarg, 0))
+                return usage_error(optarg, "-l wants an address of this host; a link-local one with its interface,"
+                                           " fe80::1%eth0");
+            room = add_to_list(settings->listen, LIST_LEN, optarg);
+            break;
+        case 'a':
+            if (!is_host_address(optarg, 0))
+                return usage_error(optarg, "-a wants an address of this host");
+            room = add_to_list(settings->advertise, LIST_LEN, optarg);
+            break;
         case 'k': to->flags |= CASTIO_AMT_RELAY_KEEP_TTL; break;
         case 'j': settings->json = 1; break;
         case PREFIX: with_priorities = 1; break;
@@ -200,12 +227,11 @@ static int read_options(int argc, char **argv, struct settings *settings)
 int main(int argc, char **argv)
 {
     static struct server server;
+    begin_program();
     look_for_journal();
     int status = read_options(argc, argv, &server.settings);
     if (status >= 0)
         return status;
     server.settings.on_screen = is_screen(stdout) && !server.settings.json;
-    if (server.settings.on_screen)
-        setvbuf(stdout, NULL, _IOFBF, 65536);
-    return run(&server);
+    return open_page() ? end_service(run(&server)) : cannot("starting", "a relay", -ENOMEM, NULL);
 }

@@ -60,6 +60,7 @@ int main(int argc, char **argv)
     };
     const char *interface = NULL, *network = NULL, *text = "hello";
     int all = 0, limited = 0, option, status;
+    begin_program();
     while ((option = getopt_long(argc, argv, "i:Alc:h", options, NULL)) != -1) {
         switch (option) {
         case 'i': interface = optarg; break;

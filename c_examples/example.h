@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "output.h"
+
 #define EXIT_USAGE 2
 #define EXIT_SKIP 77
 
@@ -25,13 +27,17 @@ static inline int complain(const char *doing, const char *what, int code)
 {
     char text[128];
     castio_strerror(code, text, sizeof text);
-    fprintf(stderr, "%s: %s %s: %s (%s)\n", PROGRAM, doing, what, text, castio_error_name(code));
+    fprintf(stderr, "%s: %s ", PROGRAM, doing);
+    print_string(stderr, what);
+    fprintf(stderr, ": %s (%s)\n", text, castio_error_name(code));
     return EXIT_FAILURE;
 }
 
 static inline int usage_error(const char *what, const char *why)
 {
-    fprintf(stderr, "%s: %s: %s; try --help\n", PROGRAM, what, why);
+    fprintf(stderr, "%s: ", PROGRAM);
+    print_string(stderr, what);
+    fprintf(stderr, ": %s; try --help\n", why);
     return EXIT_USAGE;
 }
 
@@ -42,8 +48,9 @@ static inline long number(const char *text, long least, long most)
     errno = 0;
     long value = strtol(text, &end, 10);
     if (end == text || *end || errno || value < least || value > most) {
-        fprintf(stderr, "%s: %s: not a number from %ld to %ld; try --help\n", PROGRAM, text, least, most);
-        exit(EXIT_USAGE);
+        char why[80];
+        snprintf(why, sizeof why, "not a number from %ld to %ld", least, most);
+        exit(usage_error(text, why));
     }
     return value;
 }
@@ -57,8 +64,8 @@ static inline uint64_t clock_ns(clockid_t clock)
 
 /* Stopping: SIGINT and SIGTERM are blocked but for where wait_readable() waits, so that none is
  * missed between a look at the flag and the wait. */
-static volatile sig_atomic_t stopped;
-static sigset_t while_waiting;
+SHARED volatile sig_atomic_t stopped;
+SHARED sigset_t while_waiting;
 
 static inline void stop(int signal_number)
 {
@@ -79,16 +86,25 @@ static inline void catch_stop(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* 1 when there is something to read, 0 when it is time to stop or the time (-1: none) has passed,
- * less than 0 for an error. */
-static inline int wait_readable(int fd, int timeout_ms)
+/* 1 when there is something to read, or room for what the outlet (NULL: none) keeps; 0 when it is time to stop
+ * or the time (-1: none) has passed; less than 0 for an error. */
+static inline int wait_ready(int fd, const struct outlet *outlet, int timeout_ms)
 {
     struct timespec time = { timeout_ms / 1000, timeout_ms % 1000 * 1000000L };
-    fd_set set;
-    FD_ZERO(&set);
-    FD_SET(fd, &set);
-    int ready = pselect(fd + 1, &set, NULL, NULL, timeout_ms < 0 ? NULL : &time, &while_waiting);
+    fd_set readable, writable;
+    FD_ZERO(&readable);
+    FD_ZERO(&writable);
+    FD_SET(fd, &readable);
+    if (outlet && outlet->len > 0 && outlet->error == 0)
+        FD_SET(outlet->fd, &writable);
+    int highest = outlet && outlet->fd > fd ? outlet->fd : fd;
+    int ready = pselect(highest + 1, &readable, &writable, NULL, timeout_ms < 0 ? NULL : &time, &while_waiting);
     return ready < 0 && errno == EINTR ? 0 : ready;
+}
+
+static inline int wait_readable(int fd, int timeout_ms)
+{
+    return wait_ready(fd, NULL, timeout_ms);
 }
 
 /* An address and its port as text, "127.0.0.1 port 80". */
@@ -137,7 +153,7 @@ static inline void print_listening(int fd)
     socklen_t len = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
         printf("listening on %s\n", address_text(&address, len));
-    fflush(stdout);
+    flush_output();
 }
 
 /* A TCP socket that listens, of a program that stops cleanly. Less than 0 when it has complained. */
@@ -180,8 +196,12 @@ static inline int print_datagrams(int fd, int most, int timeout_ms, const char *
         ssize_t count = recvfrom(fd, text, sizeof text, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
         if (count < 0)
             return complain(doing, what, errno);
-        printf("%s: %.*s\n", address_text(&from, len), (int)count, text);
-        fflush(stdout);
+        print_string(stdout, address_text(&from, len));
+        fputs(": ", stdout);
+        print_text(stdout, text, (size_t)count);
+        putchar('\n');
+        if (flush_output() != EXIT_SUCCESS)
+            return EXIT_CANNOT;
     }
     return EXIT_SUCCESS;
 }

@@ -72,7 +72,7 @@ static int serve(int fd, char **texts, int count)
         return complain("sending", what, (int)sent);
     }
     printf("sent %zd bytes, gathered from %d pieces\n", sent, 2 * count + 3);
-    fflush(stdout);
+    flush_output();
     return EXIT_SUCCESS;
 }
 
@@ -88,6 +88,7 @@ int main(int argc, char **argv)
     static char *hello[] = { "Hello from castio." };
     const char *address = "127.0.0.1", *port = "0";
     int once = 0, option, status = EXIT_SUCCESS;
+    begin_program();
     while ((option = getopt_long(argc, argv, "a:p:oh", options, NULL)) != -1) {
         switch (option) {
         case 'a': address = optarg; break;

@@ -47,7 +47,7 @@ static int serve(FILE *in, FILE *out)
     fclose(out);
     fclose(in);
     printf("%lu lines\n", lines);
-    fflush(stdout);
+    flush_output();
     return error ? complain("serving", "a client", error) : EXIT_SUCCESS;
 }
 
@@ -112,6 +112,7 @@ int main(int argc, char **argv)
     };
     const char *address = "127.0.0.1", *port = "0";
     int once = 0, timeout = 60000, option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "a:p:t:oh", options, NULL)) != -1) {
         switch (option) {
         case 'a': address = optarg; break;

@@ -24,30 +24,15 @@ static void address_to(char *text, size_t len, const struct sockaddr_storage *ad
 
 static void print_row(const struct castio_interface *one)
 {
-    char address[128], broadcast[64], network[160] = "-";
+    char address[128], broadcast[64], network[160] = "-", name[80], shown[320];
     address_to(address, sizeof address, &one->address);
     address_to(broadcast, sizeof broadcast, &one->broadcast);
     if (address[0])
         snprintf(network, sizeof network, "%s/%u", address, one->prefix_length);
-    printf("%5u  %-15s  %-4s  %-9s  %-39s  %s\n", one->index, one->name, one->flags & IFF_UP ? "up" : "down",
-           one->can_multicast ? "multicast" : "-", network, broadcast[0] ? broadcast : "-");
-}
-
-/* An interface's name may hold a quote or a backslash. */
-static void print_json_text(const char *key, const char *text)
-{
-    printf("\"%s\": ", key);
-    if (!text[0]) {
-        printf("null");
-        return;
-    }
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            putchar('\\');
-        putchar(*text);
-    }
-    putchar('"');
+    /* Whoever made the interface chose its name, which an address may have as its scope. */
+    printf("%5u  %-15s  %-4s  %-9s  %-39s  %s\n", one->index, printable(one->name, name, sizeof name),
+           one->flags & IFF_UP ? "up" : "down", one->can_multicast ? "multicast" : "-",
+           printable(network, shown, sizeof shown), broadcast[0] ? broadcast : "-");
 }
 
 static void print_object(const struct castio_interface *one)
@@ -57,14 +42,14 @@ static void print_object(const struct castio_interface *one)
     address_to(netmask, sizeof netmask, &one->netmask);
     address_to(broadcast, sizeof broadcast, &one->broadcast);
     printf("  {\"index\": %u, ", one->index);
-    print_json_text("name", one->name);
-    printf(", \"flags\": %u, \"up\": %s, \"multicast\": %s, ", one->flags, one->flags & IFF_UP ? "true" : "false",
+    print_json_member(stdout, "name", one->name);
+    printf("\"flags\": %u, \"up\": %s, \"multicast\": %s, ", one->flags, one->flags & IFF_UP ? "true" : "false",
            one->can_multicast ? "true" : "false");
-    print_json_text("address", address);
-    printf(", \"prefix_length\": %u, ", one->prefix_length);
-    print_json_text("netmask", netmask);
-    printf(", ");
-    print_json_text("broadcast", broadcast);
+    print_json_member(stdout, "address", address);
+    printf("\"prefix_length\": %u, ", one->prefix_length);
+    print_json_member(stdout, "netmask", netmask);
+    printf("\"broadcast\": ");
+    print_json_text(stdout, broadcast);
     printf("}");
 }
 
@@ -100,6 +85,7 @@ int main(int argc, char **argv)
     };
     int json = 0, error = 0, option;
     size_t count = 0;
+    begin_program();
     while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
         switch (option) {
         case 'j': json = 1; break;

@@ -1,4 +1,5 @@
 /* Joins a multicast group, listens, and says what arrives and why the rest doesn't. */
+#define MAIN_FILE
 #include "mcast_doctor/doctor.h"
 
 #define VIEWS 64
@@ -103,16 +104,19 @@ static int listen_for_traffic(int fd, const struct settings *settings, struct tr
 {
     struct castio_receiver *receiver;
     int result = castio_receiver_open(fd, NULL, &receiver);
+    open_wire(&traffic->wire);
     uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
     while (result >= 0 && !stopped && traffic->seconds < settings->seconds) {
         double left = settings->seconds - traffic->seconds;
         show_progress(left, traffic, diagnosis);
         int ready = wait_readable(fd, left < 0.2 ? (int)(left * 1000) + 1 : 200);
         result = ready > 0 ? count_waiting(receiver, traffic) : ready < 0 ? -errno : 0;
+        count_wire(&traffic->wire, settings);
         traffic->seconds = (double)(clock_ns(CLOCK_MONOTONIC) - start_ns) / 1e9;
     }
     if (is_screen(stderr))
         fprintf(stderr, "\r\033[K");
+    close_wire(&traffic->wire);
     if (result >= 0)
         castio_receiver_close(receiver);
     return result;
@@ -155,6 +159,7 @@ int main(int argc, char **argv)
     };
     struct settings settings = { .seconds = 5, .ttl = 1 };
     int option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "s:i:t:ST:jh", options, NULL)) != -1) {
         switch (option) {
         case 's': settings.source = optarg; break;
@@ -171,5 +176,7 @@ int main(int argc, char **argv)
         return usage_error("arguments", "one GROUP:PORT");
     if (!parse_endpoint(argv[optind], &settings.endpoint))
         return endpoint_error(argv[optind]);
+    if (settings.interface && !settings.interface[0])
+        return usage_error("-i", "an interface has a name, an address or an index");
     return run(&settings);
 }

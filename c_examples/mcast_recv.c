@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     };
     static struct settings settings = { .timeout_ms = -1 };
     int option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "i:s:n:t:h", options, NULL)) != -1) {
         switch (option) {
         case 'i': settings.interface = optarg; break;

@@ -23,17 +23,19 @@ struct settings {
 static int send_all(int fd, const struct settings *settings)
 {
     for (int i = 1; i <= settings->count && !stopped; i++) {
-        char text[1400];
+        char number[16] = "";
         if (settings->count > 1)
-            snprintf(text, sizeof text, "%s %d", settings->text, i);
-        else
-            snprintf(text, sizeof text, "%s", settings->text);
-        ssize_t sent = castio_write_all(fd, text, strlen(text), -1, NULL);
+            snprintf(number, sizeof number, " %d", i);
+        struct iovec text[] = { { (char *)settings->text, strlen(settings->text) }, { number, strlen(number) } };
+        ssize_t sent = castio_writev_all(fd, text, 2, -1, NULL);
+        if (sent == -EMSGSIZE)
+            return usage_error("text", "longer than a datagram can be, 65507 bytes by IPv4");
         if (sent < 0)
             return complain("sending to", settings->group, (int)sent);
         printf("sent %zd bytes to %s port %u, ttl %d\n", sent, settings->group, settings->port,
                castio_get_ttl(fd));
-        fflush(stdout);
+        if (flush_output() != EXIT_SUCCESS)
+            return EXIT_CANNOT;
         struct timespec time = { settings->wait_ms / 1000, settings->wait_ms % 1000 * 1000000L };
         if (i < settings->count)
             pselect(0, NULL, NULL, NULL, &time, &while_waiting);
@@ -54,6 +56,7 @@ int main(int argc, char **argv)
     };
     struct settings settings = { .text = "hello", .ttl = 1, .count = 1, .wait_ms = 100, .loop = 1 };
     int option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "i:t:n:w:Lh", options, NULL)) != -1) {
         switch (option) {
         case 'i': settings.interface = optarg; break;

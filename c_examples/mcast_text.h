@@ -9,8 +9,6 @@
 #include <netinet/in.h>
 
 #define HOST_LEN 80
-/* Beside EXIT_SUCCESS and EXIT_FAILURE, which are for what was found: the program can't run. */
-#define EXIT_CANNOT 2
 
 /* "239.1.2.3:5000", "[ff15::7]:5000", "[ff02::7%eth0]:5000", taken apart. */
 struct endpoint {
@@ -45,13 +43,70 @@ static inline int endpoint_error(const char *text)
     return usage_error(text, "not GROUP:PORT, such as 239.1.2.3:5000 or [ff15::7]:5000");
 }
 
+/* Without a port behind it: "192.0.2.1:99", "[fd00::1]:99". One ":" alone is a port's, of IPv6 what is in brackets
+ * is the address. */
+static inline void without_port(const char *text, char host[HOST_LEN])
+{
+    const char *colon = strchr(text, ':'), *end = text + strlen(text);
+    if (*text == '[' && strchr(text, ']')) {
+        end = strchr(text, ']');
+        text++;
+    } else if (colon && !strchr(colon + 1, ':') && strspn(colon + 1, "0123456789") == strlen(colon + 1)) {
+        end = colon;
+    }
+    snprintf(host, HOST_LEN, "%.*s", (int)(end - text), text);
+}
+
+/* A numeric address of one host, "192.0.2.1", "fd00::1", "fe80::1%eth0", perhaps with a port. */
+static inline int is_host_address(const char *text, int may_have_port)
+{
+    struct addrinfo hints, *found;
+    char host[HOST_LEN];
+    memset(&hints, 0, sizeof hints);
+    hints.ai_flags = AI_NUMERICHOST;
+    if (may_have_port)
+        without_port(text, host);
+    if (getaddrinfo(may_have_port ? host : text, NULL, &hints, &found) != 0)
+        return 0;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)found->ai_addr;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)found->ai_addr;
+    int is_one = found->ai_family == AF_INET6 ? !IN6_IS_ADDR_MULTICAST(&v6->sin6_addr)
+                                              : !IN_MULTICAST(ntohl(v4->sin_addr.s_addr));
+    freeaddrinfo(found);
+    return is_one;
+}
+
+/* A multicast group by its number, without a port. */
+static inline int is_group(const char *text)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    char address[HOST_LEN];
+    snprintf(address, sizeof address, "%.*s", (int)strcspn(text, "%"), text);
+    if (inet_pton(AF_INET, address, &v4) == 1)
+        return IN_MULTICAST(ntohl(v4.s_addr));
+    return inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_MULTICAST(&v6);
+}
+
+/* An interface that a program goes on without: it may come, or the name is a slip. */
+static inline void warn_of_interface(const char *text)
+{
+    unsigned index;
+    if (strpbrk(text, "*?") || castio_interface_index(text, &index) != -ENODEV)
+        return;
+    fprintf(stderr, "%s: -i ", PROGRAM);
+    print_string(stderr, text);
+    fputs(": there is no such interface now; it is joined when it comes\n", stderr);
+}
+
 /* complain() with what to do about it. */
 static inline int cannot(const char *doing, const char *what, int code, const char *advice)
 {
     char text[128];
     castio_strerror(code, text, sizeof text);
-    fprintf(stderr, "%s: %s %s: %s (%s)%s%s\n", PROGRAM, doing, what, text, castio_error_name(code),
-            advice ? "; " : "", advice ? advice : "");
+    fprintf(stderr, "%s: %s ", PROGRAM, doing);
+    print_string(stderr, what);
+    fprintf(stderr, ": %s (%s)%s%s\n", text, castio_error_name(code), advice ? "; " : "", advice ? advice : "");
     return EXIT_CANNOT;
 }
 
@@ -86,23 +141,6 @@ static inline int compare_addresses(const struct sockaddr_storage *a, const stru
     return result || !with_port ? result : (int)port_of(a) - (int)port_of(b);
 }
 
-/* Text as JSON; null for none. */
-static inline void print_json_text(const char *text)
-{
-    if (!text || !text[0]) {
-        printf("null");
-        return;
-    }
-    putchar('"');
-    for (; *text; text++) {
-        if ((unsigned char)*text < ' ')
-            printf("\\u%04x", (unsigned)*text);
-        else
-            printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
-    }
-    putchar('"');
-}
-
 /* A terminal that knows how to move its cursor. */
 static inline int is_screen(FILE *stream)
 {
@@ -122,15 +160,16 @@ static inline int has_colours(FILE *stream)
  * cuts the lines. */
 static inline void begin_drawing(int drawn)
 {
-    printf("\033[?25l\033[?7l");
+    fputs("\033[?25l\033[?7l", page);
     if (drawn > 0)
-        printf("\033[%dA\r", drawn);
+        fprintf(page, "\033[%dA\r", drawn);
 }
 
-static inline void end_drawing(void)
+/* 1 if it is on its way to the terminal. */
+static inline int end_drawing(void)
 {
-    printf("\033[J\033[?7h\033[?25h");
-    fflush(stdout);
+    fputs("\033[J\033[?7h\033[?25h", page);
+    return post(&standard_output);
 }
 
 /* "960", "12.3 k", "1.2 G" */

@@ -1,4 +1,5 @@
 /* A live table of multicast groups: whether they are joined, what comes, from whom, what is missing. */
+#define MAIN_FILE
 #include "mcast_watch/watch.h"
 
 static void usage(void)
@@ -14,7 +15,8 @@ static void usage(void)
          "  -1, --once            shows the table once, after a second or the time of -t, and ends\n"
          "  -j, --json            tells it as JSON, one object in a line each second\n"
          "  -h, --help            this text\n"
-         "LOST: by the sequence numbers of RTP, where it looks like RTP. Ctrl-C ends it.");
+         "LOST: by the sequence numbers of RTP, where it looks like RTP. Ctrl-C ends it. With -t or -1 the status\n"
+         "is 0 if each group brought something, 1 if not.");
 }
 
 static double seconds_since(uint64_t start_ns)
@@ -26,8 +28,8 @@ static double seconds_since(uint64_t start_ns)
  * whose receiving failed waits for the tick. */
 static void wait_for_ports(const struct watch *watch, int timeout_ms)
 {
-    fd_set set;
-    int highest = -1;
+    fd_set set, room;
+    int highest = STDOUT_FILENO;
     FD_ZERO(&set);
     for (int i = 0; i < watch->port_count; i++) {
         int due_ms = -1, fd = watch->ports[i].ready_fd;
@@ -39,8 +41,12 @@ static void wait_for_ports(const struct watch *watch, int timeout_ms)
         FD_SET(fd, &set);
         highest = fd > highest ? fd : highest;
     }
+    FD_ZERO(&room);
+    if (standard_output.len > 0)
+        FD_SET(STDOUT_FILENO, &room);
     struct timespec time = { timeout_ms / 1000, timeout_ms % 1000 * 1000000L };
-    pselect(highest + 1, &set, NULL, NULL, &time, &while_waiting);
+    pselect(highest + 1, &set, &room, NULL, &time, &while_waiting);
+    drain(&standard_output);
 }
 
 /* Notes that haven't been told yet, as lines. */
@@ -48,14 +54,14 @@ static void print_new_notes(struct watch *watch)
 {
     uint64_t oldest = watch->note_count > NOTES ? watch->note_count - NOTES : 0;
     if (watch->notes_told < oldest) {
-        printf("%" PRIu64 " events are left out\n", oldest - watch->notes_told);
+        fprintf(page, "%" PRIu64 " events are left out\n", oldest - watch->notes_told);
         watch->notes_told = oldest;
     }
     for (; watch->notes_told < watch->note_count; watch->notes_told++) {
         print_note(&watch->notes[watch->notes_told % NOTES]);
-        putchar('\n');
+        putc('\n', page);
     }
-    fflush(stdout);
+    post(&standard_output);
 }
 
 /* What is told at the end, finish() tells. */
@@ -64,7 +70,7 @@ static void tick(struct watch *watch, uint64_t number)
     const struct settings *settings = &watch->settings;
     uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < watch->group_count; i++)
-        take_sample(&watch->groups[i], now_ns);
+        take_sample(watch, &watch->groups[i], now_ns);
     refresh_states(watch);
     if (settings->once || number * TICK_MS == (uint64_t)settings->seconds * 1000)
         return;
@@ -78,7 +84,7 @@ static void watch_ports(struct watch *watch)
 {
     const struct settings *settings = &watch->settings;
     uint64_t ticks = 0;
-    while (!stopped && (settings->seconds == 0 || seconds_since(watch->start_ns) < settings->seconds)) {
+    while (!stopped && standard_output.error == 0 && (settings->seconds == 0 || seconds_since(watch->start_ns) < settings->seconds)) {
         double left = (double)(ticks + 1) * TICK_MS / 1000 - seconds_since(watch->start_ns);
         if (left > 0)
             wait_for_ports(watch, (int)(left * 1000) + 1);
@@ -103,8 +109,11 @@ static void finish(struct watch *watch)
     } else {
         if (settings->on_screen)
             redraw_table(watch);
+        else
+            print_new_notes(watch);
         print_summary(watch);
     }
+    post(&standard_output);
 }
 
 static int resolve(struct group *group)
@@ -128,7 +137,7 @@ static const char *advice(int code)
     case -EINVAL: return "give a multicast group, 224.0.0.0/4 or ff00::/8, and a source of its family";
     case -EADDRINUSE: return "it is named twice, or a program has the port and doesn't share it";
     case -EACCES: return "a port below 1024 needs CAP_NET_BIND_SERVICE; try as root";
-    case -EMFILE: return "at most 64 ports at once; ulimit -n sets how many descriptors";
+    case -EMFILE: return "too many descriptors are open; ulimit -n sets how many there may be";
     case -ENODEV: return "name an interface with -i";
     default: return NULL;
     }
@@ -145,6 +154,8 @@ static int run(struct watch *watch, char **endpoints)
         result = resolve(group);
         if (result >= 0)
             result = open_port(watch, group);
+        if (result == -E2BIG)
+            return usage_error(group->text, "there are 64 other ports already, and no more at once");
         if (result < 0)
             return cannot("watching", group->text, result, advice(result));
     }
@@ -158,9 +169,11 @@ static int run(struct watch *watch, char **endpoints)
     watch->start_ns = clock_ns(CLOCK_MONOTONIC);
     for (i = 0; i < watch->group_count; i++)
         watch->groups[i].past[0].time_ns = watch->groups[i].past[1].time_ns = watch->start_ns;
+    for (i = 0; i < watch->settings.interface_count; i++)
+        warn_of_interface(watch->settings.interfaces[i]);
     watch_ports(watch);
     finish(watch);
-    return EXIT_SUCCESS;
+    return watch->settings.seconds == 0 || is_good(watch) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* The status for an option that asks for an end, or -1. */
@@ -199,23 +212,23 @@ static int read_options(int argc, char **argv, struct settings *settings)
 int main(int argc, char **argv)
 {
     static struct watch watch;
+    begin_program();
     int status = read_options(argc, argv, &watch.settings);
     if (status >= 0)
         return status;
     watch.settings.on_screen = is_screen(stdout) && !watch.settings.json && !watch.settings.once;
-    if (watch.settings.on_screen)
-        setvbuf(stdout, NULL, _IOFBF, 65536);
     if (watch.settings.once && watch.settings.seconds == 0)
         watch.settings.seconds = 1;
     watch.group_count = argc - optind;
     watch.groups = calloc((size_t)watch.group_count, sizeof *watch.groups);
     watch.by_address = calloc((size_t)watch.group_count, sizeof *watch.by_address);
-    if (!watch.groups || !watch.by_address)
+    if (!watch.groups || !watch.by_address || !open_page())
         status = cannot("watching", argv[optind], -ENOMEM, "name fewer groups");
     else
         status = run(&watch, argv + optind);
     close_ports(&watch);
     free(watch.by_address);
     free(watch.groups);
-    return status;
+    int written = close_page();
+    return written == EXIT_SUCCESS ? status : written;
 }

@@ -23,8 +23,10 @@ struct line {
 
 static void print_line(struct line *line, unsigned long ticks)
 {
-    printf("line %lu, at tick %lu: %.*s\n", ++line->count, ticks, (int)line->len, line->text);
-    fflush(stdout);
+    printf("line %lu, at tick %lu: ", ++line->count, ticks);
+    print_text(stdout, line->text, line->len);
+    putchar('\n');
+    flush_output();
     line->len = 0;
 }
 
@@ -56,6 +58,7 @@ int main(int argc, char **argv)
     static struct line line;
     unsigned long ticks = 0;
     int interval = 20, quiet = 0, option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "i:qh", options, NULL)) != -1) {
         switch (option) {
         case 'i': interval = (int)number(optarg, 0, 60000); break;

@@ -12,7 +12,7 @@
 #include <syslog.h>
 
 /* Each line begins with its priority, "<6>", as the journal takes it. */
-static int with_priorities;
+SHARED int with_priorities;
 
 /* Where stderr is the journal, it says so by JOURNAL_STREAM, "device:inode". See systemd.exec(5). */
 static inline void look_for_journal(void)
@@ -25,35 +25,65 @@ static inline void look_for_journal(void)
         with_priorities = 1;
 }
 
-/* A line of the log; LOG_INFO and others. */
+SHARED struct outlet log_output INITIALLY({ .fd = STDERR_FILENO, .most = 65536 });
+
+static inline void put_log_line(int priority, const char *text)
+{
+    char *line = NULL;
+    size_t len;
+    FILE *stream = open_memstream(&line, &len);
+    if (!stream)
+        return;
+    if (with_priorities)
+        fprintf(stream, "<%d>", priority);
+    else
+        fputs(PROGRAM ": ", stream);
+    print_string(stream, text);
+    putc('\n', stream);
+    if (fclose(stream) == 0)
+        put(&log_output, line, len);
+    free(line);
+}
+
+/* A line of the log; LOG_INFO and others. It never waits for whoever reads the log: lines for which there is no
+ * room are left out, and the next line that fits is preceded by how many. */
 static inline void tell(int priority, const char *format, ...)
 {
-    char text[2048];
+    char text[2048], gap[64];
+    uint64_t left_out = log_output.left_out;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    if (with_priorities)
-        fprintf(stderr, "<%d>%s\n", priority, text);
-    else
-        fprintf(stderr, "%s: %s\n", PROGRAM, text);
+    drain(&log_output);
+    if (left_out > 0 && log_output.len == 0) {
+        log_output.left_out = 0;
+        snprintf(gap, sizeof gap, "%" PRIu64 " lines of the log are left out here", left_out);
+        put_log_line(LOG_WARNING, gap);
+    }
+    put_log_line(priority, text);
 }
 
-/* Why a function of the library failed and what to do about it, in one line. Returns the exit status:
- * that of a wrong argument if the library found one. */
-static inline int fail(const char *doing, const char *what, int code, const char *function)
+/* Why it failed and what to do about it (NULL: nothing is known), in one line. Returns the exit status. */
+static inline int fail(const char *doing, const char *what, int code, const char *advice)
 {
-    char why[512], text[128];
-    if (castio_explain(code, function, why, sizeof why) < 0) {
-        castio_strerror(code, text, sizeof text);
-        snprintf(why, sizeof why, "%s (%s)", text, castio_error_name(code));
-    }
-    tell(LOG_ERR, "%s %s: %s", doing, what, why);
-    return code == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
+    char text[128];
+    castio_strerror(code, text, sizeof text);
+    tell(LOG_ERR, "%s %s: %s (%s)%s%s", doing, what, text, castio_error_name(code), advice ? "; " : "",
+         advice ? advice : "");
+    return EXIT_CANNOT;
+}
+
+/* A service ends with its status, unless its output can't be written. */
+static inline int end_service(int status)
+{
+    int written = close_page();
+    close_outlet(&log_output);
+    return written == EXIT_SUCCESS ? status : written;
 }
 
 /* SIGUSR1 asks for the counters. As catch_stop(), which it does too. */
-static volatile sig_atomic_t asked;
+SHARED volatile sig_atomic_t asked;
 
 static inline void ask(int signal_number)
 {
@@ -138,10 +168,10 @@ static inline void tell_counters(const struct counter *counters, size_t count, c
 }
 
 /* As members of an object, without its braces. */
-static inline void print_counters(FILE *out, const struct counter *counters, size_t count, const void *info)
+static inline void print_counters(const struct counter *counters, size_t count, const void *info)
 {
     for (size_t i = 0; i < count; i++)
-        fprintf(out, "%s\"%s\": %" PRIu64, i > 0 ? ", " : "", counters[i].name, value_of(&counters[i], info));
+        fprintf(page, "%s\"%s\": %" PRIu64, i > 0 ? ", " : "", counters[i].name, value_of(&counters[i], info));
 }
 
 /* Adds to a list as the library takes it, "one, other". 0 if there is no room. */

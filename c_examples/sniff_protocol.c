@@ -40,17 +40,6 @@ static const char *state_text(const struct castio_peek_info *info)
     }
 }
 
-/* Printable, with what isn't as in C. */
-static void print_bytes(const unsigned char *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (bytes[i] >= ' ' && bytes[i] < 127)
-            putchar(bytes[i]);
-        else
-            printf("\\x%02x", bytes[i]);
-    putchar('\n');
-}
-
 /* Reads as if nobody had looked: up to the end of line, of the data at hand, or of the room. */
 static int read_line(int fd)
 {
@@ -65,7 +54,8 @@ static int read_line(int fd)
         len++;
     }
     printf("read: ");
-    print_bytes(line, len);
+    print_text(stdout, line, len);
+    putchar('\n');
     return EXIT_SUCCESS;
 }
 
@@ -85,8 +75,7 @@ static int look(int fd, int timeout_ms)
         return complain("peeking at", "the connection", result);
     printf("protocol: %s\nwaiting: %s\n", verdict(head, seen < 0 ? 0 : (size_t)seen), state_text(&info));
     int status = read_line(fd);
-    fflush(stdout);
-    return status;
+    return status == EXIT_SUCCESS ? flush_output() : status;
 }
 
 int main(int argc, char **argv)
@@ -101,6 +90,7 @@ int main(int argc, char **argv)
     };
     const char *address = "127.0.0.1", *port = "0";
     int once = 0, timeout = 5000, option, status = EXIT_SUCCESS;
+    begin_program();
     while ((option = getopt_long(argc, argv, "a:p:t:oh", options, NULL)) != -1) {
         switch (option) {
         case 'a': address = optarg; break;

@@ -221,6 +221,7 @@ int main(int argc, char **argv)
     struct settings settings = { .count = 10000, .size = 1200, .ttl = -1 };
     const char *interface = NULL;
     int option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "n:s:r:i:t:bSjh", options, NULL)) != -1) {
         switch (option) {
         case 'n': settings.count = (uint64_t)number(optarg, 0, 2000000000); break;

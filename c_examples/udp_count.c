@@ -22,7 +22,8 @@ static void usage(void)
          "  -j, --json            tells the result as JSON\n"
          "  -h, --help            this text\n"
          "PORT 0 is any free port, which is printed, but not with --json. Succeeds when something came, and\n"
-         "nothing was lost, doubled or damaged. Dropped here: by this host's kernel, for want of room; of\n"
+         "nothing was lost, doubled or damaged. Lost: between the first and the last one seen of a flow; how many\n"
+         "it has before and after these is told beside. Dropped here: by this host's kernel, for want of room; of\n"
          "those that it had coalesced it counts a run as one.");
 }
 
@@ -37,7 +38,7 @@ struct settings {
 /* One run of udp_blast. */
 struct flow {
     uint32_t id;
-    uint64_t total, highest, unique;
+    uint64_t total, lowest, highest, unique;
     unsigned char seen[WINDOW / 8];
 };
 
@@ -75,6 +76,8 @@ static void advance(struct flow *flow, uint64_t number)
 static void count_number(struct flow *flow, uint64_t number)
 {
     unsigned char bit = (unsigned char)(1u << number % 8), *seen = &flow->seen[number % WINDOW / 8];
+    if (flow->unique == 0)
+        flow->lowest = number;
     if (flow->unique == 0 || number > flow->highest)
         advance(flow, number);
     else if (flow->highest - number >= WINDOW || *seen & bit) {
@@ -82,6 +85,8 @@ static void count_number(struct flow *flow, uint64_t number)
         return;
     } else {
         counts.reordered++;
+        if (number < flow->lowest)
+            flow->lowest = number;
     }
     *seen |= bit;
     flow->unique++;
@@ -114,12 +119,30 @@ static void count_view(const struct castio_datagram_view *view)
     count_number(flow, get64(head.number));
 }
 
-/* As far as the senders have said how many there are, or how far they have come. */
+/* Missing between the first and the last that were seen. What a sender sent before, and what it may still send,
+ * nobody here can have lost. */
 static uint64_t lost(void)
 {
     uint64_t sum = 0;
     for (int i = 0; i < flow_count; i++)
-        sum += (flows[i].total > 0 ? flows[i].total : flows[i].highest + 1) - flows[i].unique;
+        sum += flows[i].highest - flows[i].lowest + 1 - flows[i].unique;
+    return sum;
+}
+
+static uint64_t before_first(void)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < flow_count; i++)
+        sum += flows[i].lowest;
+    return sum;
+}
+
+/* As far as the senders have said how many there will be. */
+static uint64_t after_last(void)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < flow_count; i++)
+        sum += flows[i].total > flows[i].highest ? flows[i].total - flows[i].highest - 1 : 0;
     return sum;
 }
 
@@ -150,14 +173,14 @@ static void show_result(const struct settings *settings)
     double rate = seconds > 0 ? (double)counts.received / seconds : 0;
     double megabits = seconds > 0 ? (double)counts.bytes * 8 / 1e6 / seconds : 0;
     printf(settings->json
-               ? "{\"received\": %" PRIu64 ", \"flows\": %d, \"lost\": %" PRIu64 ", \"duplicates\": %" PRIu64
-                 ", \"reordered\": %" PRIu64 ", \"damaged\": %" PRIu64 ", \"foreign\": %" PRIu64
+               ? "{\"received\": %" PRIu64 ", \"flows\": %d, \"lost\": %" PRIu64 ", \"before_first\": %" PRIu64
+                 ", \"after_last\": %" PRIu64 ", \"duplicates\": %" PRIu64 ", \"reordered\": %" PRIu64 ", \"damaged\": %" PRIu64 ", \"foreign\": %" PRIu64
                  ", \"dropped\": %" PRIu64 ", \"seconds\": %.6f, \"datagrams_per_second\": %.0f"
                  ", \"megabits_per_second\": %.1f}\n"
-               : "received %" PRIu64 " datagrams of %d flows: %" PRIu64 " lost, %" PRIu64 " doubled, %" PRIu64
-                 " out of order, %" PRIu64 " damaged, %" PRIu64 " of others, %" PRIu64
+               : "received %" PRIu64 " datagrams of %d flows: %" PRIu64 " lost (%" PRIu64 " before the first, %" PRIu64
+                 " after the last), %" PRIu64 " doubled, %" PRIu64 " out of order, %" PRIu64 " damaged, %" PRIu64 " of others, %" PRIu64
                  " dropped here; in %.3f s: %.0f/s, %.1f Mbit/s\n",
-           counts.received, flow_count, lost(), counts.duplicates, counts.reordered, counts.damaged, counts.foreign,
+           counts.received, flow_count, lost(), before_first(), after_last(), counts.duplicates, counts.reordered, counts.damaged, counts.foreign,
            counts.dropped, seconds, rate, megabits);
 }
 
@@ -271,6 +294,7 @@ int main(int argc, char **argv)
     };
     struct settings settings = { .address = "::", .wait_ms = -1, .buffer = 4194304 };
     int option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "n:d:w:i:b:Cjh", options, NULL)) != -1) {
         switch (option) {
         case 'n': settings.count = (uint64_t)number(optarg, 1, 2000000000); break;

@@ -55,6 +55,7 @@ int main(int argc, char **argv)
     static char *story[] = { "before", "!now!", "after" };
     const char *address = "127.0.0.1";
     int option, status = EXIT_SUCCESS;
+    begin_program();
     while ((option = getopt_long(argc, argv, "a:h", options, NULL)) != -1) {
         switch (option) {
         case 'a': address = optarg; break;

@@ -42,8 +42,18 @@ static int take_urgent(int fd, int in_line)
             return complain("taking", "the urgent byte", urgent);
         /* The mark is behind us once something is read; what follows is read on from here. */
     }
-    printf("urgent%s: %c\n", in_line ? " (inline)" : "", urgent);
+    const char taken = (char)urgent;
+    printf("urgent%s: ", in_line ? " (inline)" : "");
+    print_text(stdout, &taken, 1);
+    putchar('\n');
     return EXIT_SUCCESS;
+}
+
+static void print_data(const char *bytes, size_t len)
+{
+    printf("data: ");
+    print_text(stdout, bytes, len);
+    putchar('\n');
 }
 
 static int serve(int fd, int in_line)
@@ -62,7 +72,7 @@ static int serve(int fd, int in_line)
         if (count < 0)
             return complain("reading from", "the client", (int)count);
         if (count > 0)
-            printf("data: %.*s\n", (int)count, bytes);
+            print_data(bytes, (size_t)count);
         if (at_mark) {
             if (take_urgent(fd, in_line) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
@@ -70,7 +80,8 @@ static int serve(int fd, int in_line)
         } else if (count == 0) {
             break;
         }
-        fflush(stdout);
+        if (flush_output() != EXIT_SUCCESS)
+            return EXIT_CANNOT;
     }
     printf("end, SIGURG %s\n", urgent_signals > 0 ? "received" : "not received");
     return EXIT_SUCCESS;
@@ -113,6 +124,7 @@ int main(int argc, char **argv)
     };
     const char *address = "127.0.0.1", *port = "0";
     int in_line = 0, option;
+    begin_program();
     while ((option = getopt_long(argc, argv, "a:p:ih", options, NULL)) != -1) {
         switch (option) {
         case 'a': address = optarg; break;

@@ -43,7 +43,7 @@ fn udp_blast() {
                 assert!(sent.output.starts_with("sent 100 datagrams of "), "{sent:?}");
                 let counted = counting.finish();
                 assert!(counted.passed());
-                let expected = "received 100 datagrams of 1 flows: 0 lost, 0 doubled, 0 out of order, 0 damaged, 0 of others, 0 dropped here;";
+                let expected = "received 100 datagrams of 1 flows: 0 lost (0 before the first, 0 after the last), 0 doubled, 0 out of order, 0 damaged, 0 of others, 0 dropped here;";
                 assert!(counted.output.contains(expected), "{counted:?}");
             }
         }
@@ -92,7 +92,7 @@ fn udp_count() {
         flow.iter().for_each(|bytes| _ = between.send_to(bytes, ("127.0.0.1", to.parse().unwrap())).unwrap());
         let counted = counting.finish();
         assert_eq!(counted.status.code(), Some(1), "{counted:?}");
-        let expected = "received 10 datagrams of 1 flows: 1 lost, 1 doubled, 2 out of order, 1 damaged, 1 of others, 0 dropped here;";
+        let expected = "received 10 datagrams of 1 flows: 1 lost (0 before the first, 0 after the last), 1 doubled, 2 out of order, 1 damaged, 1 of others, 0 dropped here;";
         assert!(counted.output.contains(expected), "{counted:?}");
 
         let nothing = program.run(&["--json", "--wait", "20", "127.0.0.1", "0"]);

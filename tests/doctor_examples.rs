@@ -7,6 +7,7 @@ use std::net::UdpSocket;
 use serde_json::Value;
 use support::examples::{both_ways, example, refuses_arguments, start};
 use support::hosts::{self, Host};
+use support::nftables;
 use support::programs::{Finished, Linkage, Program, Running};
 use support::terminal::{self, Terminal};
 
@@ -69,7 +70,7 @@ fn mcast_doctor() {
                 let silent = two.run(|| program.run(&["-t", "1", "-i", "eth0", endpoint]));
                 assert_eq!(silent.status.code(), Some(1), "{silent:?}");
                 assert!(silent.output.contains("arrived: nothing in "), "{silent:?}");
-                assert!(silent.output.contains("Nothing on this host explains it"), "{silent:?}");
+                assert!(silent.output.contains("Nothing was found on this host that explains it"), "{silent:?}");
 
                 let sending = one.run(|| program.run(&["--sender", "--ttl", "32", "-i", "eth0", endpoint]));
                 assert!(sending.passed() && sending.output.contains("\nhealthy\n"), "{sending:?}");
@@ -128,6 +129,39 @@ fn what_is_broken_comes_first() {
         }
         let bare = network.host("bare");
         finds_first(&bare, &program, &["-S", "239.1.2.3:5000"], "NO_MULTICAST_ROUTE", &["239.1.2.3"]);
+    });
+}
+
+/// Nothing reaches the socket, and the last words say where the packets are.
+#[test]
+fn the_verdict_agrees_with_the_packets() {
+    hosts::test(|network| {
+        let (one, two) = (network.host("one"), network.host("two"));
+        for (name, net) in [("eth0", "1"), ("eth1", "2")] {
+            let of = |host: u8| format!("10.{net}.0.{host}/24");
+            network.link((&one, name, &[&of(1)]), (&two, name, &[&of(2)]));
+        }
+        let Some(program) = example("mcast_doctor", Linkage::Shared) else { return };
+        let Some(sender) = example("mcast_send", Linkage::Shared) else { return };
+        let _running = sending(&one, &sender, ("239.1.2.3", "5000"), "32");
+        let verdict = |interface: &str| {
+            let done = two.run(|| program.run(&["-t", "1", "-i", interface, "239.1.2.3:5000"]));
+            assert_eq!(done.status.code(), Some(1), "{done:?}");
+            done.output.split_once("not healthy\n").unwrap_or_else(|| panic!("{done:?}")).1.to_owned()
+        };
+        // The group comes, but not here.
+        let told = verdict("eth1");
+        assert!(told.contains("came by another interface, eth0: try -i eth0."), "{told}");
+        // A firewall drops it.
+        nftables::chain(&two, nftables::LOCAL_IN, nftables::DROP);
+        let told = verdict("eth0");
+        assert!(told.contains("reached this host by eth0, and it dropped them") && told.contains("firewall"), "{told}");
+        nftables::clear(&two);
+        // The reverse path filter drops it: the sender's network isn't ours any more.
+        two.set("net/ipv4/conf/eth0/rp_filter", "1");
+        two.ip("address del 10.1.0.2/24 dev eth0\naddress add 10.99.0.2/24 dev eth0");
+        let told = verdict("eth0");
+        assert!(told.contains("by rp_filter, which dropped "), "{told}");
     });
 }
 

@@ -123,7 +123,7 @@ fn an_interface_that_goes_and_comes_back() {
         for (group, endpoint) in [("239.1.2.3", "239.1.2.3:5000"), ("ff15::7", "[ff15::7]:5000")] {
             // Not there yet.
             let table = two.run(|| program.run(&["--once", "-i", "eth?", endpoint]));
-            assert!(table.passed());
+            assert_eq!(table.status.code(), Some(1), "nothing came: {table:?}");
             let row = table.output.lines().find(|line| line.starts_with(endpoint)).unwrap();
             assert!(row.contains("waiting eth?"), "{row}");
 
@@ -189,6 +189,73 @@ fn what_is_missing() {
     });
 }
 
+/// Every second, third or fourth packet lost, from the first one on, by one sequence of numbers each.
+#[test]
+fn regular_losses_are_counted() {
+    hosts::test(|network| {
+        let [one, two] = network.lan();
+        let Some(program) = example("mcast_watch", Linkage::Shared) else { return };
+        let endpoints = ["239.1.2.2:5000", "239.1.2.3:5000", "239.1.2.4:5000"];
+        let mut watch = start_on(&two, &program, &[&["--json", "-i", "eth0"][..], &endpoints].concat());
+        let all_live = |seen: &Value| seen["groups"].as_array().unwrap().iter().all(|group| is_live(group, "eth0"));
+        until(&mut watch, "joined", all_live);
+        for (every, endpoint) in (2u16..).zip(endpoints) {
+            let socket = one.run(|| UdpSocket::bind("10.1.0.1:0").unwrap());
+            for number in (0..120).filter(|number| number % every != 1) {
+                socket.send_to(&rtp(number), endpoint).unwrap();
+            }
+        }
+        // The last of a flow that is missing can't be known: nothing came after it.
+        let lost =
+            |seen: &Value| ["239.1.2.2", "239.1.2.3", "239.1.2.4"].map(|name| group(seen, name)["rtp_lost"].clone());
+        until(&mut watch, "losses", |seen| lost(seen) == [59, 40, 30]);
+        ended(watch);
+    });
+}
+
+/// What the log tells of a stream: it is joined, comes, loses packets, stops, and comes back.
+#[test]
+fn a_stream_in_the_log() {
+    hosts::test(|network| {
+        let [one, two] = network.lan();
+        let Some(program) = example("mcast_watch", Linkage::Shared) else { return };
+        let mut watch = start_on(&two, &program, &["-i", "eth0", "239.1.2.3:5000"]);
+        let about = |watch: &mut Running, on: &str, what: &str| {
+            let line = watch.line();
+            let (date, rest) = line.split_at(20);
+            let digits: String = date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+            assert_eq!(digits, "0000-00-00 00:00:00 ", "{line}");
+            assert_eq!(rest, format!("239.1.2.3 port 5000{on}: {what}"));
+        };
+        about(&mut watch, " on eth0", "joined");
+        let socket = one.run(|| UdpSocket::bind("10.1.0.1:5555").unwrap());
+        let send = |numbers: &[u16]| {
+            numbers.iter().for_each(|&number| _ = socket.send_to(&rtp(number), "239.1.2.3:5000").unwrap());
+        };
+        send(&[1, 2, 3, 4, 7]);
+        about(&mut watch, " on eth0", "receiving from 10.1.0.1 port 5555");
+        about(&mut watch, "", "packets lost by RTP numbers: 2");
+        about(&mut watch, "", "silent: nothing has come for 2 s");
+        send(&[8]);
+        about(&mut watch, "", "receiving again");
+        ended(watch);
+    });
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_told() {
+    hosts::test(|network| {
+        let [_one, two] = network.lan();
+        let Some(program) = example("mcast_watch", Linkage::Shared) else { return };
+        let done = two.run(|| program.run(&["-1", "-i", "nope", "239.1.2.3:5000"]));
+        assert!(done.errors.contains("-i nope: there is no such interface"), "{done:?}");
+        assert_eq!(done.status.code(), Some(1), "{done:?}");
+        let bare = network.host("bare");
+        let done = bare.run(|| program.run(&["-1", "239.1.2.3:5000"]));
+        assert!(done.output.contains("waiting (no route, name -i)"), "{done:?}");
+    });
+}
+
 #[test]
 fn the_table_on_a_terminal() {
     hosts::test(|network| {
@@ -217,6 +284,13 @@ fn the_table_on_a_terminal() {
         assert!(watch.shown().contains("A\r"), "{:?}", watch.shown());
         two.ip("link set eth0 down");
         watch.until("red", |shown| shown.contains("\x1b[1;31mdown eth0"));
+        // Another size: drawn anew, no line longer than the screen, what is lost and when it came last still there.
+        watch.resize(24, 80);
+        let narrow = |shown: &str| shown.rsplit_once("\x1b[2J").map(|(_, last)| terminal::plain(last));
+        watch.until("a narrow table", |shown| narrow(shown).is_some_and(|last| last.contains("LAST SEEN")));
+        let last = narrow(&watch.shown()).unwrap();
+        assert!(last.lines().take(3).all(|line| line.chars().count() <= 80), "the head and a row each: {last}");
+        assert!(last.contains("LOST") && !last.contains("SOURCES"), "{last}");
         watch.interrupt();
         let (status, shown) = watch.finish();
         assert!(status.success(), "{status}: {shown}");
@@ -279,7 +353,7 @@ fn it_ends_by_itself() {
         let Some(program) = example("mcast_watch", Linkage::Shared) else { return };
         let run = |arguments: &[&str]| {
             let done = two.run(|| programs::run(program.command(arguments)));
-            assert!(done.passed());
+            assert_eq!(done.status.code(), Some(1), "nothing came: {done:?}");
             done.output
         };
         let lines = run(&["--json", "-t", "2", "-i", "eth0", "239.1.2.3:5000"]);

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_H
 #define GATEWAY_H
 
+#define SEVERAL_FILES
 #define PROGRAM "amt_gateway"
 #include "../example.h"
 #include "../mcast_text.h"
@@ -39,7 +40,6 @@ struct gateway {
     struct castio_sender *sender;
     uint64_t forwarded, other_ports, lost;
     int error; /* the last of forwarding; told when it changes */
-    int output_is_gone;
 };
 
 /* A view's address, of which no more is read than its family has. */

@@ -26,7 +26,7 @@ static int open_udp(struct gateway *gateway)
     if (result < 0)
         return complain("opening a socket to", gateway->settings.to, result);
     result = castio_sender_open(gateway->fd, NULL, &gateway->sender);
-    return result < 0 ? fail("sending to", gateway->settings.to, result, "castio_sender_open") : 0;
+    return result < 0 ? fail("sending to", gateway->settings.to, result, NULL) : 0;
 }
 
 int open_output(struct gateway *gateway)
@@ -56,7 +56,7 @@ static void note_loss(struct gateway *gateway, uint64_t count, int error)
 {
     gateway->lost += count;
     if (error < 0 && error != gateway->error)
-        complain("forwarding to", gateway->settings.to ? gateway->settings.to : gateway->settings.tun, error);
+        fail("forwarding to", gateway->settings.to ? gateway->settings.to : gateway->settings.tun, error, NULL);
     gateway->error = error;
 }
 
@@ -101,27 +101,28 @@ static void write_all(struct gateway *gateway, const struct castio_datagram_view
 static void print_line(const struct castio_datagram_view *view)
 {
     char from[HOST_LEN], to[HOST_LEN];
-    const unsigned char *data = view->data;
     const struct sockaddr_storage *source = address_of(view->from), *group = address_of(view->to);
-    printf("%s port %u > %s port %u: ", host_text(source, from), port_of(source), host_text(group, to),
-           port_of(group));
-    for (size_t i = 0; i < view->len; i++)
-        printf(data[i] >= ' ' && data[i] < 127 && data[i] != '\\' ? "%c" : "\\x%02x", data[i]);
-    putchar('\n');
+    fprintf(page, "%s port %u > %s port %u: ", host_text(source, from), port_of(source), host_text(group, to),
+            port_of(group));
+    print_text(page, view->data, view->len);
+    putc('\n', page);
 }
 
-/* A reader that has gone away ends the program; that isn't an error. */
+/* A reader that doesn't keep up loses datagrams, whole ones; the tunnel goes on. One that has gone away ends the
+ * program. */
 static void print_all(struct gateway *gateway, const struct castio_datagram_view *const *views, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        int is_whole = 1;
         if (gateway->settings.lines)
             print_line(views[i]);
         else
-            fwrite(views[i]->data, 1, views[i]->len, stdout);
-        gateway->forwarded++;
+            is_whole = put(&standard_output, views[i]->data, views[i]->len);
+        if (gateway->settings.lines)
+            is_whole = post(&standard_output);
+        gateway->forwarded += is_whole;
+        gateway->lost += !is_whole;
     }
-    if (fflush(stdout) != 0)
-        gateway->output_is_gone = 1;
 }
 
 void forward(struct gateway *gateway, const struct castio_datagram_view *views, size_t count)

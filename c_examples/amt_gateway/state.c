@@ -60,18 +60,17 @@ void tell_state_counters(struct gateway *gateway)
 /* Beside the datagrams, not among them. */
 void print_json(struct gateway *gateway)
 {
-    FILE *out = gateway->settings.to || gateway->settings.tun ? stdout : stderr;
     char relay[HOST_LEN] = "";
     const struct sockaddr_storage *address = &gateway->info.relay;
     if (address->ss_family != AF_UNSPEC)
         host_text(address, relay);
-    fprintf(out, "{\"time\": %.3f, \"state\": \"%s\", ", (double)clock_ns(CLOCK_REALTIME) / 1e9,
+    fprintf(page, "{\"time\": %.3f, \"state\": \"%s\", ", (double)clock_ns(CLOCK_REALTIME) / 1e9,
             state_name(gateway->info.state));
-    fprintf(out, relay[0] ? "\"relay\": \"%s\", " : "\"relay\": null, ", relay);
-    fprintf(out, "\"relay_port\": %u, ", relay[0] ? port_of(address) : 0);
-    print_counters(out, counters, COUNT_OF(counters), &gateway->info);
-    fprintf(out, ", ");
-    print_counters(out, own_counters, COUNT_OF(own_counters), gateway);
-    fprintf(out, "}\n");
-    fflush(out);
+    fprintf(page, relay[0] ? "\"relay\": \"%s\", " : "\"relay\": null, ", relay);
+    fprintf(page, "\"relay_port\": %u, ", relay[0] ? port_of(address) : 0);
+    print_counters(counters, COUNT_OF(counters), &gateway->info);
+    fprintf(page, ", ");
+    print_counters(own_counters, COUNT_OF(own_counters), gateway);
+    fputs("}\n", page);
+    post(gateway->settings.to || gateway->settings.tun ? &standard_output : &log_output);
 }

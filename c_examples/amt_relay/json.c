@@ -22,10 +22,10 @@ void print_json(struct server *server)
 {
     const char *text = state_json(server);
     if (!text) {
-        tell(LOG_WARNING, "telling the state: there isn't so much memory");
+        tell(LOG_WARNING, "telling the state: out of memory");
         return;
     }
     /* The library's object, with the time before its members. */
-    printf("{\"time\": %.3f, %s\n", (double)clock_ns(CLOCK_REALTIME) / 1e9, text + 1);
-    fflush(stdout);
+    fprintf(page, "{\"time\": %.3f, %s\n", (double)clock_ns(CLOCK_REALTIME) / 1e9, text + 1);
+    post(&standard_output);
 }

@@ -2,6 +2,7 @@
 #ifndef RELAY_H
 #define RELAY_H
 
+#define SEVERAL_FILES
 #define PROGRAM "amt_relay"
 #include "../example.h"
 #include "../mcast_text.h"

@@ -33,6 +33,7 @@ void count_view(struct traffic *traffic, const struct castio_datagram_view *view
     source->ifindex = view->ifindex;
     source->packets++;
     source->bytes += view->true_len;
+    count_rtp(&source->rtp, view->data, view->len);
 }
 
 /* Of link or interface scope: 224.0.0.0/24, ffx1:: and ffx2::. No router passes it on anyway. */

@@ -91,6 +91,34 @@ static void read_tunnel_option(int option, struct castio_tunnel_options *to)
     }
 }
 
+/* "*", GROUP, GROUP:PORT, GROUP@SOURCE. */
+static int is_group_wish(const char *text)
+{
+    struct endpoint endpoint;
+    char group[HOST_LEN];
+    const char *at = strchr(text, '@');
+    if (strcmp(text, "*") == 0)
+        return 1;
+    snprintf(group, sizeof group, "%.*s", (int)(at ? at - text : (long)strlen(text)), text);
+    return is_group(parse_endpoint(group, &endpoint) ? endpoint.group : group) && (!at || is_host_address(at + 1, 0));
+}
+
+/* What one kind of tunnel has and another hasn't. */
+static int fits_kind(const struct settings *settings)
+{
+    const int is_gre = settings->kind == CASTIO_TUNNEL_GRE || settings->kind == CASTIO_TUNNEL_GRE_UDP;
+    const int is_udp = settings->kind == CASTIO_TUNNEL_UDP || settings->kind == CASTIO_TUNNEL_GRE_UDP;
+    if (!is_gre && (settings->tunnel.flags & CASTIO_TUNNEL_KEY))
+        return usage_error("--key", "goes with gre and gre-udp only");
+    if (!is_gre && (settings->tunnel.flags & (CASTIO_TUNNEL_CHECKSUM | CASTIO_TUNNEL_SEQUENCE)))
+        return usage_error("--checksum, --sequence", "go with gre and gre-udp only");
+    if (!is_host_address(settings->remote, is_udp))
+        return usage_error(settings->remote, is_udp ? "-r wants an address, perhaps with a port" : "-r wants an address without a port");
+    if (settings->local && !is_host_address(settings->local, is_udp))
+        return usage_error(settings->local, "-l wants an address of this host");
+    return -1;
+}
+
 static int complete(const struct settings *settings)
 {
     const char *way = settings->direction;
@@ -102,7 +130,7 @@ static int complete(const struct settings *settings)
         return usage_error(way, "not in, out or both");
     if (strcmp(way, "out") == 0 && settings->groups[0])
         return usage_error("--group", "for what goes into the tunnel, not with --direction out");
-    return -1;
+    return fits_kind(settings);
 }
 
 int read_options(int argc, char **argv, struct settings *settings)
@@ -120,6 +148,9 @@ int read_options(int argc, char **argv, struct settings *settings)
         case 'i': settings->interface = optarg; break;
         case 'd': settings->direction = optarg; break;
         case 'g':
+            if (!is_group_wish(optarg))
+                return usage_error(optarg, "-g wants a multicast group: 239.1.2.3, 239.1.2.3:5000, [ff15::7]:5000,"
+                                           " 232.1.2.3@192.0.2.1, *");
             if (!add_to_list(settings->groups, LIST_LEN, optarg))
                 return usage_error(optarg, "too many groups");
             break;

@@ -50,14 +50,14 @@ void tell_counters_of(struct end *end)
 void print_json(const struct end *end)
 {
     const struct castio_tunnel_info *info = &end->tunnel_info;
-    printf("{\"time\": %.3f, \"mtu\": %zu, \"whole\": %zu, \"payload_v4\": %zu, \"payload_v6\": %zu, "
+    fprintf(page, "{\"time\": %.3f, \"mtu\": %zu, \"whole\": %zu, \"payload_v4\": %zu, \"payload_v6\": %zu, "
            "\"overhead\": %zu, \"path_mtu\": %zu, \"keeps_source\": %s, \"asked_groups\": %u, \"bridge\": {",
            (double)clock_ns(CLOCK_REALTIME) / 1e9, info->mtu, info->whole, info->payload_v4, info->payload_v6,
            info->overhead, info->path_mtu, end->bridge_info.keeps_source ? "true" : "false",
            end->bridge_info.asked_groups);
-    print_counters(stdout, bridge_counters, COUNT_OF(bridge_counters), &end->bridge_info);
-    printf("}, \"tunnel\": {");
-    print_counters(stdout, tunnel_counters, COUNT_OF(tunnel_counters), info);
-    puts("}}");
-    fflush(stdout);
+    print_counters(bridge_counters, COUNT_OF(bridge_counters), &end->bridge_info);
+    fprintf(page, "}, \"tunnel\": {");
+    print_counters(tunnel_counters, COUNT_OF(tunnel_counters), info);
+    fputs("}}\n", page);
+    post(&standard_output);
 }

@@ -2,6 +2,7 @@
 #ifndef TUNNEL_H
 #define TUNNEL_H
 
+#define SEVERAL_FILES
 #define PROGRAM "mcast_tunnel"
 #include "../example.h"
 #include "../mcast_text.h"

@@ -26,13 +26,19 @@ struct group *find_group(const struct watch *watch, const struct sockaddr_storag
     return found ? *found : NULL;
 }
 
+static struct note *note_of(struct watch *watch, const struct group *group, int what)
+{
+    struct note *note = add_note(watch);
+    note->what = what;
+    note->port = group->endpoint.port;
+    note->group = group->address;
+    return note;
+}
+
 static void note_source(struct watch *watch, const struct group *group, const struct source *source,
                         unsigned ifindex)
 {
-    struct note *note = add_note(watch);
-    note->what = SOURCE_SEEN;
-    note->port = group->endpoint.port;
-    note->group = group->address;
+    struct note *note = note_of(watch, group, SOURCE_SEEN);
     note->source = source->address;
     if_indextoname(ifindex, note->interface);
 }
@@ -76,9 +82,44 @@ void count_view(struct watch *watch, struct port *port, const struct castio_data
     count_rtp(&source->rtp, view->data, view->len);
 }
 
-/* Rates over the last WINDOW samples. */
-void take_sample(struct group *group, uint64_t now_ns)
+int lost_of(const struct group *group, uint64_t *lost)
 {
+    int is_rtp = 0;
+    *lost = 0;
+    for (int i = 0; i < group->source_count; i++) {
+        is_rtp |= group->sources[i].rtp.valid;
+        *lost += rtp_lost(&group->sources[i].rtp);
+    }
+    return is_rtp;
+}
+
+/* What was missing at the last look and still is: packets that are late have come by now. */
+static void note_loss(struct watch *watch, struct group *group)
+{
+    uint64_t lost, before = group->past[WINDOW - 1].lost;
+    if (!lost_of(group, &lost))
+        return;
+    if (lost > before)
+        lost = before;
+    if (lost > group->lost_told) {
+        note_of(watch, group, PACKETS_LOST)->lost = lost - group->lost_told;
+        group->lost_told = lost;
+    }
+}
+
+static void note_silence(struct watch *watch, struct group *group, uint64_t now_ns)
+{
+    int is_silent = group->last_ns > 0 && now_ns - group->last_ns >= SILENCE_S * (uint64_t)1000000000;
+    if (is_silent != group->is_silent)
+        note_of(watch, group, is_silent ? SILENT : BACK);
+    group->is_silent = is_silent;
+}
+
+/* Rates over the last WINDOW samples. */
+void take_sample(struct watch *watch, struct group *group, uint64_t now_ns)
+{
+    note_loss(watch, group);
+    note_silence(watch, group, now_ns);
     const struct sample *oldest = &group->past[0];
     double seconds = (double)(now_ns - oldest->time_ns) / 1e9;
     if (seconds > 0) {
@@ -89,4 +130,5 @@ void take_sample(struct group *group, uint64_t now_ns)
     group->past[WINDOW - 1].time_ns = now_ns;
     group->past[WINDOW - 1].packets = group->packets;
     group->past[WINDOW - 1].bytes = group->bytes;
+    lost_of(group, &group->past[WINDOW - 1].lost);
 }

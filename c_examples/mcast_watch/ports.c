@@ -52,7 +52,7 @@ int open_port(struct watch *watch, const struct group *group)
 {
     if (find_port(watch, group))
         return 0;
-    int fd = watch->port_count < PORTS ? open_bound(group) : -EMFILE;
+    int fd = watch->port_count < PORTS ? open_bound(group) : -E2BIG;
     if (fd < 0)
         return fd;
     struct port *port = &watch->ports[watch->port_count++];
@@ -95,11 +95,13 @@ static void take_events(struct watch *watch, struct port *port)
     } while (count == 32);
 }
 
-/* Joins, leaves, receives and tells what there is to, without waiting. */
+/* Joins, leaves, receives and tells what there is to, without waiting. That a group is joined is told before
+ * what it brings. */
 void service_port(struct watch *watch, struct port *port)
 {
     static struct castio_datagram_view views[VIEWS];
     ssize_t count = castio_membership_process(port->membership);
+    take_events(watch, port);
     for (int batch = 0; batch < 64 && count >= 0; batch++) {
         views[0].struct_size = sizeof views[0];
         count = castio_membership_receive(port->membership, views, VIEWS, 0);

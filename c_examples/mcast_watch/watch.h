@@ -2,9 +2,11 @@
 #ifndef WATCH_H
 #define WATCH_H
 
+#define SEVERAL_FILES
 #define PROGRAM "mcast_watch"
 #include "../example.h"
 #include "../mcast_text.h"
+#include "../rtp.h"
 
 #define PORTS 64
 #define INTERFACES 16
@@ -14,14 +16,8 @@
 /* Redrawn so often; rates are over the last two ticks. */
 #define TICK_MS 500
 #define WINDOW 2
-
-/* A stream's sequence numbers, which are 16 bits wide, counted on. See RFC 3550 section 5.1, A.1. */
-struct rtp {
-    uint32_t stream;
-    uint64_t first, highest, received, lost_before;
-    int in_order; /* how many in a row; what isn't RTP doesn't come far */
-    int valid;
-};
+/* A group that has brought something and brings nothing for so long is told to be silent. */
+#define SILENCE_S 2
 
 struct source {
     struct sockaddr_storage address;
@@ -30,7 +26,7 @@ struct source {
 };
 
 struct sample {
-    uint64_t time_ns, packets, bytes;
+    uint64_t time_ns, packets, bytes, lost;
 };
 
 struct group {
@@ -43,6 +39,8 @@ struct group {
     struct source sources[SOURCES];
     struct sample past[WINDOW];
     double packets_per_second, bits_per_second;
+    uint64_t lost_told;  /* as the last note of a loss had it */
+    int is_silent;       /* nothing has come for SILENCE_S, and that is told */
     const struct castio_membership_state *states; /* in its port's list */
     size_t state_count;
 };
@@ -58,15 +56,16 @@ struct port {
     int error; /* the last of receiving; it is tried again at the next tick */
 };
 
-/* An event of a membership, or the first packet of a source. */
+/* An event of a membership, or one of a stream. */
 struct note {
     time_t time;
     int what, error;
+    uint64_t lost;
     uint16_t port;
     struct sockaddr_storage group, source;
     char interface[16];
 };
-#define SOURCE_SEEN 100
+enum { SOURCE_SEEN = 100, PACKETS_LOST, SILENT, BACK };
 
 struct settings {
     const char *source, *interfaces[INTERFACES];
@@ -96,11 +95,8 @@ void close_ports(struct watch *watch);
 void sort_groups(struct watch *watch);
 struct group *find_group(const struct watch *watch, const struct sockaddr_storage *address, uint16_t port);
 void count_view(struct watch *watch, struct port *port, const struct castio_datagram_view *view);
-void take_sample(struct group *group, uint64_t now_ns);
-
-/* rtp.c */
-void count_rtp(struct rtp *rtp, const unsigned char *data, size_t len);
-int rtp_lost(const struct group *group, uint64_t *lost);
+void take_sample(struct watch *watch, struct group *group, uint64_t now_ns);
+int lost_of(const struct group *group, uint64_t *lost); /* 0 if nothing of it is RTP */
 
 /* notes.c */
 struct note *add_note(struct watch *watch);
@@ -108,6 +104,7 @@ const char *what_name(int what);
 const char *state_name(int state);
 void print_note(const struct note *note);
 void print_summary(const struct watch *watch);
+int is_good(const struct watch *watch); /* all joined, and each brought something */
 
 /* table.c, json.c */
 void print_table(const struct watch *watch);

@@ -245,6 +245,10 @@ impl Running {
         assert_eq!(unsafe { libc::kill(self.id(), libc::SIGINT) }, 0);
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end; all that it said is in the result.
     pub fn finish(mut self) -> Finished {
         let status = loop {

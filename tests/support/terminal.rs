@@ -55,6 +55,12 @@ impl Terminal {
         self.master.write_all(b"\x03").unwrap();
     }
 
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: TIOCSWINSZ reads one winsize.
+        assert_eq!(unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+    }
+
     /// Waits for its end. The terminal has to be as it was before: its settings, the cursor, wrapping.
     pub fn finish(mut self) -> (ExitStatus, String) {
         let mut ended = None;

@@ -271,6 +271,11 @@ impl<'fd> Manager<'fd> {
         }
     }
 
+    /// Whether anything is wished for on an interface that is there.
+    pub fn is_joined_on(&self, interface: u32) -> bool {
+        self.memberships.get(&interface).is_some_and(|memberships| !memberships.is_empty())
+    }
+
     /// The caller's socket, then those that were made.
     pub fn sockets(&self) -> impl Iterator<Item = i32> + '_ {
         (OWN..self.sockets.count()).filter_map(|number| self.sockets.get(number)).map(|fd| fd.as_raw_fd())

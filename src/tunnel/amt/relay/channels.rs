@@ -24,10 +24,8 @@ pub struct Member {
     pub filter: Filter,
 }
 
-/// With more changes that wait than this, a group's next ones wait for these: then they are what is left
-/// of all that has happened in between. So what waits is no more than there is to join and to leave,
-/// however often a report changes its mind.
-const CHANGES_MAX: usize = 1024;
+/// A channel remembers up to this many sources to look at; beyond that it looks at all of them.
+const TOUCHED_MAX: usize = 64;
 
 /// How many want a source by name.
 #[derive(Debug, Default)]
@@ -46,16 +44,18 @@ pub struct Channel {
     open: u32,
     is_joined: bool,
     wants: HashMap<IpAddr, Want>,
-    /// It is among those to settle when there is room for their changes.
-    is_late: bool,
+    /// It waits to be settled.
+    is_dirty: bool,
+    /// The sources to look at then; `None` for all of them.
+    touched: Option<Vec<IpAddr>>,
     /// Nothing runs out before.
     next: Option<Tick>,
 }
 
 impl Channel {
     fn new(group: IpAddr) -> Channel {
-        let (members, wants) = (Vec::new(), HashMap::new());
-        Channel { group, members, open: 0, is_joined: false, wants, is_late: false, next: None }
+        let (members, wants, touched) = (Vec::new(), HashMap::new(), Some(Vec::new()));
+        Channel { group, members, open: 0, is_joined: false, wants, is_dirty: false, touched, next: None }
     }
 
     /// Who wants it.
@@ -68,37 +68,49 @@ impl Channel {
         self.members.get(member as usize)
     }
 
-    /// Counts what a member wants, or wanted; which sources it is about goes into `touched`.
-    fn count(&mut self, member: u32, is_more: bool, touched: &mut Vec<IpAddr>) {
-        let Channel { members, open, wants, .. } = self;
+    /// Counts what a member wants, or wanted.
+    fn count(&mut self, member: u32, is_more: bool) {
+        let Channel { members, open, wants, touched, .. } = self;
         let Some(Member { filter, .. }) = members.get(member as usize) else { return };
         let change = |count: &mut u32| *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
         if filter.is_open() {
             return change(open);
         }
         for source in filter.included() {
-            touched.push(source);
-            match wants.get_mut(&source) {
-                Some(want) => change(&mut want.count),
-                None if is_more => drop(wants.insert(source, Want { count: 1, is_joined: false })),
-                None => {}
+            let want = wants.entry(source).or_default();
+            change(&mut want.count);
+            // A report that changes its mind again and again takes no memory.
+            if want.count == 0 && !want.is_joined {
+                wants.remove(&source);
+            }
+            match touched {
+                Some(sources) if sources.len() < TOUCHED_MAX => sources.push(source),
+                _ => *touched = None,
             }
         }
     }
 
-    /// Tells what is to be joined and left so that all get what they want: what is new comes first.
-    /// `touched`: the sources to look at, if the group wasn't wanted whole before and isn't now.
-    fn settle(&mut self, touched: &mut Vec<IpAddr>, changes: &mut VecDeque<Change>) {
+    /// Whether something of it is joined upstream.
+    fn holds(&self) -> bool {
+        self.is_joined || self.wants.values().any(|want| want.is_joined)
+    }
+
+    /// Tells what is to be joined and left so that all get what they want: what is new comes first, so that
+    /// nothing is lost between.
+    fn settle(&mut self, changes: &mut VecDeque<Change>) {
         let (group, is_open, was_open) = (self.group, self.open > 0, self.is_joined);
-        if is_open != was_open || self.is_late {
-            touched.clear();
-            touched.extend(self.wants.keys());
-            touched.sort_unstable();
+        let is_about_all = self.touched.is_none() || is_open != was_open;
+        let mut sources = self.touched.take().unwrap_or_default();
+        if is_about_all {
+            sources.clear();
+            sources.extend(self.wants.keys());
         }
+        sources.sort_unstable();
+        sources.dedup();
         if is_open && !was_open {
             changes.push_back(Change::Join(group, None));
         }
-        for source in touched.iter() {
+        for source in &sources {
             let Some(want) = self.wants.get_mut(source).filter(|want| !want.is_joined) else { continue };
             if !is_open && want.count > 0 {
                 want.is_joined = true;
@@ -108,7 +120,7 @@ impl Channel {
         if !is_open && was_open {
             changes.push_back(Change::Leave(group, None));
         }
-        for source in touched.drain(..) {
+        for source in sources.drain(..) {
             let Some(want) = self.wants.get_mut(&source) else { continue };
             if want.is_joined && (is_open || want.count == 0) {
                 want.is_joined = false;
@@ -118,45 +130,41 @@ impl Channel {
                 self.wants.remove(&source);
             }
         }
-        (self.is_joined, self.is_late) = (is_open, false);
-    }
-
-    /// Forgets sources that nobody wants any more, and that aren't joined.
-    fn forget(&mut self, touched: &mut Vec<IpAddr>) {
-        for source in touched.drain(..) {
-            if self.wants.get(&source).is_some_and(|want| want.count == 0 && !want.is_joined) {
-                self.wants.remove(&source);
-            }
-        }
+        // The room is used again, unless it is much.
+        sources.shrink_to(TOUCHED_MAX);
+        (self.is_joined, self.is_dirty, self.touched) = (is_open, false, Some(sources));
     }
 }
 
-/// All groups that tunnels want.
+/// All groups that tunnels want. What is to be joined and left for a channel is found when it is asked for, not
+/// when a report comes: a join that a leave follows before costs nothing upstream, nor the reverse. A channel
+/// that nobody wants any more stays until it has been left.
 #[derive(Default)]
 pub struct Channels {
     by_group: HashMap<IpAddr, u32>,
     slots: Vec<Option<Channel>>,
     free: Vec<u32>,
     next: Option<Tick>,
+    /// How many channels have members.
+    wanted: usize,
     /// How many members there are, and sources that they know.
     held: usize,
-    /// What is to be done upstream.
+    /// What is to be done upstream for the channel that was settled last.
     changes: VecDeque<Change>,
-    /// The channels to settle when that is done.
-    late: Vec<u32>,
-    /// Room for sources.
-    touched: Vec<IpAddr>,
+    /// The channels to settle, in the order in which they changed.
+    dirty: VecDeque<u32>,
 }
 
 impl Channels {
-    /// How many.
+    /// How many are wanted.
     pub fn len(&self) -> usize {
-        self.by_group.len()
+        self.wanted
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Whether there are so many that no other group is taken. Those that aren't left yet don't stand in the way,
+    /// unless there are as many of them again.
+    pub fn is_full(&self, most: usize) -> bool {
+        self.wanted >= most || self.by_group.len() >= most.saturating_mul(2)
     }
 
     /// How many members and sources are remembered: what most of the memory is for.
@@ -183,9 +191,9 @@ impl Channels {
         self.slots.get_mut(number as usize)?.as_mut()
     }
 
-    /// All of them.
+    /// All that are wanted.
     pub fn iter(&self) -> impl Iterator<Item = &Channel> {
-        self.slots.iter().flatten()
+        self.slots.iter().flatten().filter(|channel| !channel.members.is_empty())
     }
 
     /// A group's, made if need be.
@@ -208,83 +216,85 @@ impl Channels {
         channel.members.push(Member { tunnel, filter: Filter::default() });
         let member = channel.members.len() as u32 - 1;
         self.held += 1;
+        self.wanted += usize::from(member == 0);
         member
     }
 
     /// Changes what a member wants.
     pub fn change<T>(&mut self, number: u32, member: u32, change: impl FnOnce(&mut Filter) -> T) -> Option<T> {
         let channel = self.slots.get_mut(number as usize)?.as_mut()?;
-        channel.count(member, false, &mut self.touched);
+        channel.count(member, false);
         let filter = channel.members.get_mut(member as usize).map(|member| &mut member.filter)?;
         let before = filter.len();
         let result = change(filter);
         self.held = (self.held + filter.len()).saturating_sub(before);
         let next = filter.next();
-        channel.count(member, true, &mut self.touched);
+        channel.count(member, true);
         channel.next = earlier(channel.next, next);
         self.next = earlier(self.next, next);
-        self.settle(number);
+        self.mark(number);
         Some(result)
     }
 
-    /// Settles a channel, now or later.
-    fn settle(&mut self, number: u32) {
-        let Channels { slots, changes, late, touched, .. } = self;
-        let Some(channel) = slots.get_mut(number as usize).and_then(Option::as_mut) else { return };
-        if channel.is_late {
-            channel.forget(touched);
-        } else if changes.len() < CHANGES_MAX {
-            channel.settle(touched, changes);
-        } else {
-            channel.forget(touched);
-            channel.is_late = true;
-            late.push(number);
+    /// A channel is to be settled.
+    fn mark(&mut self, number: u32) {
+        let Some(channel) = self.slots.get_mut(number as usize).and_then(Option::as_mut) else { return };
+        if !channel.is_dirty {
+            channel.is_dirty = true;
+            self.dirty.push_back(number);
         }
+    }
+
+    /// Whether there may be something to do upstream.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty() || !self.dirty.is_empty()
+    }
+
+    /// How many channels wait to be settled, and changes of the one that is.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.changes.len() + self.dirty.len()
     }
 
     /// The next thing to do upstream.
     pub fn poll_change(&mut self) -> Option<Change> {
         while self.changes.is_empty() {
-            let number = self.late.pop()?;
+            let number = self.dirty.pop_front()?;
             let Some(channel) = self.slots.get_mut(number as usize).and_then(Option::as_mut) else { continue };
-            // Another channel of that number may be on time.
-            if channel.is_late {
-                channel.settle(&mut self.touched, &mut self.changes);
+            // Another channel may have that number by now.
+            if channel.is_dirty {
+                channel.settle(&mut self.changes);
+                self.remove_if_over(number);
             }
         }
         self.changes.pop_front()
     }
 
-    /// How many things to do upstream wait.
-    #[cfg(test)]
-    pub fn waiting(&self) -> usize {
-        self.changes.len()
-    }
-
     /// Takes a member out. The last one takes its place: that one's tunnel, if there is one.
     pub fn remove_member(&mut self, number: u32, member: u32) -> Option<u32> {
         let channel = self.slots.get_mut(number as usize)?.as_mut()?;
-        channel.count(member, false, &mut self.touched);
+        channel.count(member, false);
         if (member as usize) < channel.members.len() {
             let gone = channel.members.swap_remove(member as usize);
             self.held = self.held.saturating_sub(1 + gone.filter.len());
+            self.wanted -= usize::from(channel.members.is_empty());
         }
         let moved = channel.members.get(member as usize).map(|member| member.tunnel);
-        if channel.members.is_empty() {
-            self.remove(number);
-        } else {
-            self.settle(number);
-        }
+        self.mark(number);
         moved
     }
 
-    fn remove(&mut self, number: u32) {
-        let Some(mut channel) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
-        // Nobody will look at it later.
-        channel.settle(&mut self.touched, &mut self.changes);
+    /// Takes a channel out that nobody wants and of which nothing is joined.
+    fn remove_if_over(&mut self, number: u32) {
+        let is_over = |channel: &Channel| channel.members.is_empty() && !channel.holds();
+        let Some(channel) = self.slots.get_mut(number as usize).and_then(|slot| slot.take_if(|one| is_over(one)))
+        else {
+            return;
+        };
         self.by_group.remove(&channel.group);
         self.free.push(number);
-        if self.is_empty() {
+        if self.by_group.is_empty() {
+            // As little as at the beginning.
             *self = Channels { changes: std::mem::take(&mut self.changes), ..Channels::default() };
         }
     }
@@ -303,19 +313,19 @@ impl Channels {
         }
         self.next = None;
         for number in 0..self.slots.len() as u32 {
-            let Channels { slots, touched, held, .. } = self;
+            let Channels { slots, held, .. } = self;
             let Some(channel) = slots.get_mut(number as usize).and_then(Option::as_mut) else { continue };
             let is_due = channel.next.is_some_and(|next| next <= now);
             if is_due {
                 channel.next = None;
                 for member in 0..channel.members.len() as u32 {
-                    let gone = channel.expire(member, now, touched, |tunnel| each(number, tunnel));
+                    let gone = channel.expire(member, now, |tunnel| each(number, tunnel));
                     *held = held.saturating_sub(gone);
                 }
             }
             self.next = earlier(self.next, channel.next);
             if is_due {
-                self.settle(number);
+                self.mark(number);
             }
         }
         self.next = self.next.map(|next| next.max(now + SECOND));
@@ -324,11 +334,11 @@ impl Channels {
 
 impl Channel {
     /// How many sources are gone.
-    fn expire(&mut self, member: u32, now: Tick, touched: &mut Vec<IpAddr>, each: impl FnOnce(u32)) -> usize {
+    fn expire(&mut self, member: u32, now: Tick, each: impl FnOnce(u32)) -> usize {
         let mut gone = 0;
         let next = |channel: &Channel| channel.members.get(member as usize).and_then(|member| member.filter.next());
         if next(self).is_some_and(|next| next <= now) {
-            self.count(member, false, touched);
+            self.count(member, false);
             if let Some(member) = self.members.get_mut(member as usize) {
                 let before = member.filter.len();
                 member.filter.expire(now);
@@ -337,7 +347,7 @@ impl Channel {
                     each(member.tunnel);
                 }
             }
-            self.count(member, true, touched);
+            self.count(member, true);
         }
         self.next = earlier(self.next, next(self));
         gone

@@ -123,7 +123,7 @@ impl Relay {
     fn add_place(&mut self, number: u32, group: IpAddr) -> Option<Place> {
         let (groups, channels) = (self.settings.groups, self.settings.channels);
         let tunnel = self.tunnels.get_mut(number).filter(|tunnel| tunnel.places.len() < groups)?;
-        let is_full = self.channels.find(group).is_none() && self.channels.len() >= channels;
+        let is_full = self.channels.find(group).is_none() && self.channels.is_full(channels);
         if is_full || self.channels.held() >= self.settings.entries {
             return None;
         }

@@ -243,6 +243,11 @@ impl Relay {
         self.channels.poll_change()
     }
 
+    /// Whether [`poll_change`](Relay::poll_change) may have something.
+    pub fn has_changes(&self) -> bool {
+        self.channels.has_changes()
+    }
+
     /// What has happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -10,7 +10,7 @@ mod report;
 mod upstream;
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::relay::{Counters, Relay, Transmit};
 use crate::datagram::receive::Reader;
@@ -31,6 +31,9 @@ const SLOTS: usize = 128;
 const SLOT_SIZE: usize = 9216;
 /// As many sockets as are looked at in one go.
 const READY: usize = 64;
+/// How long one call joins and leaves groups upstream: each takes a system call, which is slow where there are
+/// many, and gateways and data wait meanwhile. The rest is done by the next calls.
+const UPSTREAM_TIME: Duration = Duration::from_millis(5);
 
 /// Where a descriptor's number is from: gateways' sockets from 0, others from here on.
 const INGRESS: u64 = 1 << 32;
@@ -105,6 +108,9 @@ impl Server {
 
     /// When there is something to do by time.
     pub fn timer(&self) -> Instant {
+        if self.relay.has_changes() {
+            return Instant::now();
+        }
         self.upstream.timer().map_or(self.relay.timeout(), |at| at.min(self.relay.timeout()))
     }
 
@@ -130,7 +136,7 @@ impl Server {
         if self.upstream.timer().is_some_and(|at| at <= now) {
             self.upstream.process()?;
         }
-        self.upstream.follow(&mut self.relay);
+        self.upstream.follow(&mut self.relay, Instant::now() + UPSTREAM_TIME);
         result
     }
 

@@ -24,9 +24,6 @@ pub(super) struct Upstream {
     whole: WithSocket<Manager<'static>>,
     by_source: WithSocket<Manager<'static>>,
     selectors: Vec<Selector>,
-    /// Where anything is joined.
-    interfaces: Vec<u32>,
-    is_stale: bool,
     /// Joins that failed, or were refused by the kernel.
     pub refused: u64,
 }
@@ -34,7 +31,7 @@ pub(super) struct Upstream {
 impl Upstream {
     pub fn open(selectors: Vec<Selector>) -> Result<Upstream> {
         let (whole, by_source) = (manager()?, manager()?);
-        Ok(Upstream { whole, by_source, selectors, interfaces: Vec::new(), is_stale: true, refused: 0 })
+        Ok(Upstream { whole, by_source, selectors, refused: 0 })
     }
 
     /// To wait on.
@@ -48,7 +45,6 @@ impl Upstream {
 
     /// Keeps everything joined as interfaces come and go.
     pub fn process(&mut self) -> Result<()> {
-        self.is_stale = true;
         for manager in [&mut self.whole, &mut self.by_source] {
             manager.process()?;
             while let Some(event) = manager.events_mut().pop() {
@@ -58,10 +54,9 @@ impl Upstream {
         Ok(())
     }
 
-    /// Does what the relay wants.
-    pub fn follow(&mut self, relay: &mut Relay) {
+    /// Does what the relay wants, one change at least, until the time has come.
+    pub fn follow(&mut self, relay: &mut Relay, until: Instant) {
         while let Some(change) = relay.poll_change() {
-            self.is_stale = true;
             let (group, source, is_join) = match change {
                 Change::Join(group, source) => (group, source, true),
                 Change::Leave(group, source) => (group, source, false),
@@ -75,26 +70,15 @@ impl Upstream {
                 };
                 self.refused += u64::from(is_join && result.is_err());
             }
+            if Instant::now() >= until {
+                return;
+            }
         }
     }
 
     /// Whether packets that come in by an interface are meant.
-    pub fn is_upstream(&mut self, interface: u32) -> bool {
-        if std::mem::take(&mut self.is_stale) {
-            let mut found = std::mem::take(&mut self.interfaces);
-            found.clear();
-            for manager in [&self.whole, &self.by_source] {
-                manager.each_status(|status| {
-                    if found.last() != Some(&status.interface) {
-                        found.push(status.interface);
-                    }
-                });
-            }
-            found.sort_unstable();
-            found.dedup();
-            self.interfaces = found;
-        }
-        self.interfaces.binary_search(&interface).is_ok()
+    pub fn is_upstream(&self, interface: u32) -> bool {
+        self.whole.is_joined_on(interface) || self.by_source.is_joined_on(interface)
     }
 }
 
