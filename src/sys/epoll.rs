@@ -23,37 +23,32 @@ fn add(epoll: &OwnedFd, fd: BorrowedFd<'_>, events: libc::c_int, number: u64) ->
     done(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) })
 }
 
-/// epoll_wait(2) that doesn't wait: how many events there were room for.
-fn take(epoll: &OwnedFd, events: &mut [libc::epoll_event]) -> Result<usize> {
+/// epoll_wait(2): how many events there were room for; none when the time has passed.
+fn wait(epoll: &OwnedFd, events: &mut [libc::epoll_event], timeout_ms: i32) -> Result<usize> {
     let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
     // SAFETY: there is room for so many events.
-    let count = value(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), room, 0) })?;
+    let count = value(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), room, timeout_ms) })?;
     Ok(count as usize)
 }
 
-/// Watches one descriptor for arrivals: a wake for each arrival instead of for each byte that waits.
+/// Watches one descriptor for changes (EPOLLET): a state that lasts is told of once.
 pub struct Arrivals {
     epoll: OwnedFd,
 }
 
 impl Arrivals {
-    /// From now on.
-    pub fn watch(fd: BorrowedFd<'_>) -> Result<Arrivals> {
+    /// From now on. The bits of poll(2) and epoll(7) are the same for those asked for here.
+    pub fn watch(fd: BorrowedFd<'_>, events: Events) -> Result<Arrivals> {
         let epoll = create()?;
-        add(&epoll, fd, libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET, 0)?;
+        add(&epoll, fd, libc::c_int::from(events.bits()) | libc::EPOLLET, 0)?;
         Ok(Arrivals { epoll })
     }
 
-    /// To wait on: readable after an arrival.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
-
-    /// Takes the events since the last call, without waiting. The bits of poll(2) and epoll(7) are
-    /// the same for those asked for here.
-    pub fn take(&self) -> Result<Events> {
+    /// Waits at most `timeout_ms` (-1: for ever) for a change: all that the descriptor is ready for then.
+    /// The first call tells of what there is already. No events when the time has passed.
+    pub fn wait(&self, timeout_ms: i32) -> Result<Events> {
         let mut event = [NO_EVENT];
-        take(&self.epoll, &mut event)?;
+        wait(&self.epoll, &mut event, timeout_ms)?;
         let [event] = event;
         Ok(Events::from_bits(event.events as u16 as libc::c_short))
     }
@@ -83,7 +78,7 @@ impl Readable {
 
     /// The numbers of those that can be read now, without waiting.
     pub fn take(&mut self) -> Result<impl Iterator<Item = u64> + '_> {
-        let count = take(&self.epoll, &mut self.events)?;
+        let count = wait(&self.epoll, &mut self.events, 0)?;
         Ok(self.events.iter().take(count).map(|event| event.u64))
     }
 }

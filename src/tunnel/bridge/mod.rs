@@ -25,7 +25,6 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
 use crate::sys::option::Family;
-use crate::sys::poll::Events;
 use crate::tunnel::fixed::{self, Tunnel};
 use crate::tunnel::ip::Packet;
 use crate::tunnel::listener;
@@ -194,7 +193,7 @@ impl Bridge {
                 (_, Some(timer)) => Deadline::At(timer),
                 (deadline, None) => deadline,
             };
-            match { until }.wait(self.readable.fd(), Events::IN) {
+            match { until }.wait(self.readable.fd()) {
                 Ok(_) | Err(Errno::ETIMEDOUT) => {}
                 Err(error) => return Err(error),
             }

@@ -18,7 +18,6 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
 use crate::sys::option::Family;
-use crate::sys::poll::Events;
 use crate::sys::random;
 use fanout::Fanout;
 use ingress::Ingress;
@@ -164,7 +163,7 @@ impl Server {
                 Deadline::At(end) => end.min(timer),
                 _ => timer,
             };
-            match Deadline::At(until).wait(self.readable.fd(), Events::IN) {
+            match Deadline::At(until).wait(self.readable.fd()) {
                 Ok(_) | Err(Errno::ETIMEDOUT) => {}
                 Err(error) => return Err(error),
             }
