@@ -95,7 +95,7 @@ impl Bridge {
                 egress.dont_loop()?;
             }
         }
-        let readable = Readable::new(READY)?;
+        let mut readable = Readable::new(READY)?;
         readable.add(tunnel.fd().ok_or(Errno::EBADF)?, TUNNEL)?;
         if let Some(ingress) = &mut ingress {
             for (fd, number) in ingress.fds()?.into_iter().zip(INGRESS..) {
@@ -164,7 +164,7 @@ impl Bridge {
                 EGRESS.. => self.follow_egress(now),
                 INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now),
                 QUERIER.. => self.hear_reports(tunnel, (number - QUERIER) as usize, now),
-                _ => self.come_out(tunnel, now),
+                _ => self.come_out(tunnel, now).map(|came| self.readable.settle(TUNNEL, came)),
             };
             result = result.and(one);
         }
@@ -218,8 +218,9 @@ impl Bridge {
         Ok(())
     }
 
-    /// Out of the tunnel onto the interface.
-    fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<()> {
+    /// Out of the tunnel onto the interface; whether anything came.
+    fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<bool> {
+        let mut came = false;
         loop {
             self.course.begin();
             let Bridge { course, ingress, .. } = self;
@@ -231,14 +232,14 @@ impl Bridge {
                 }
             });
             match result {
-                Ok(_) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
+                Ok(_) => came = true,
+                Err(Errno::EAGAIN) => return Ok(came),
                 Err(error) => return Err(error),
             }
             self.put_on(tunnel);
             // What is taken from the kernel doesn't show in the descriptor.
             if !tunnel.has_more() {
-                return Ok(());
+                return Ok(came);
             }
         }
     }

@@ -36,6 +36,10 @@ impl Tunnel {
             if count > 0 {
                 return Ok(count);
             }
+            // What isn't for this tunnel may come without an end.
+            if waiter.deadline().is_over() {
+                return Err(Errno::ETIMEDOUT);
+            }
             self.fill(&mut waiter)?;
         }
     }
@@ -69,6 +73,7 @@ impl Tunnel {
         loop {
             self.take()?;
             if self.inbox.reader.has_more() {
+                waiter.progressed();
                 return Ok(());
             }
             waiter.wait(self.fd().ok_or(Errno::EBADF)?)?;

@@ -73,7 +73,7 @@ impl Server {
         // Of IPv4 nobody can be told where only packets' payloads come in: whether they may be fragmented isn't
         // seen, and so they are.
         let told = if options.ports.is_empty() { &[Family::V4, Family::V6][..] } else { &[Family::V6] };
-        let readable = Readable::new(READY)?;
+        let mut readable = Readable::new(READY)?;
         for (listener, number) in listeners.iter().zip(0..) {
             readable.add(listener.fd(), number)?;
         }
