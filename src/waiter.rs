@@ -104,6 +104,8 @@ impl Waiter {
                 Ok(found) if found.is_empty() && !self.deadline.has_time()? => return Ok(self.over()),
                 Ok(found) if found.is_empty() && self.interval.is_none() => {}
                 Err(Errno::EINTR) => {}
+                // poll(2) takes no more descriptors than RLIMIT_NOFILE, which some sandboxes set to 0.
+                Err(Errno::EINVAL) => return self.sleep(),
                 result => return result,
             }
         }

@@ -12,17 +12,20 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::ffi::c_int;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use castio::ffi::vectored::castio_write_all;
+
 use calls::{CALLS, Call, For, LEN, expected};
 use states::{Ends, LOW_WATER, STATES, State};
 use support::declarations;
-use support::descriptors::{Kind, UnixDatagram, check, fill, state as options_of};
-use support::face::Outcome;
+use support::descriptors::{Kind, UnixDatagram, check, fill, is_empty, set_option, state as options_of, take};
+use support::face::{Outcome, call};
 use support::hosts;
 
 const SHORT_MS: c_int = 150;
@@ -224,4 +227,55 @@ fn the_end_of_reading_comes_behind_what_is_queued() {
             }
         }
     }
+}
+
+/// The socket has room, and its destination has none: nothing on the socket tells of that, nor when it has.
+#[test]
+fn a_full_netlink_peer_is_waited_for_asleep() {
+    let (own, peer) = netlink();
+    set_option(&peer, libc::SOL_SOCKET, libc::SO_RCVBUF, 10_000);
+    let bytes = [b'n'; 1_000];
+    let write = |timeout_ms| {
+        // SAFETY: the bytes are readable.
+        call(|| unsafe {
+            castio_write_all(own.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), timeout_ms, ptr::null_mut()) as i64
+        })
+    };
+    while write(0).is_ok() {}
+    for timeout_ms in [0, SHORT_MS] {
+        let (result, took) = timed(|| write(timeout_ms));
+        assert_eq!(faults_of_waiting(timeout_ms, result, &took), None, "timeout {timeout_ms}");
+    }
+    let (result, took) = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(100));
+            while !is_empty(&peer) {
+                take(&peer, bytes.len());
+            }
+        });
+        timed(|| write(LONG_MS))
+    });
+    assert_eq!((result, faults_of_time(Duration::ZERO, &took)), (Ok(1_000), None));
+}
+
+/// Two sockets for messages between programs, the first connected to the second.
+fn netlink() -> (OwnedFd, OwnedFd) {
+    let socket = || {
+        // SAFETY: takes no pointer; then a descriptor that nobody else has.
+        unsafe {
+            let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+            OwnedFd::from_raw_fd(check(libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_USERSOCK)) as c_int)
+        }
+    };
+    let (own, peer) = (socket(), socket());
+    // SAFETY: all zero asks the kernel for an address; there is room for what it chose.
+    unsafe {
+        let mut address: libc::sockaddr_nl = std::mem::zeroed();
+        let mut len = size_of_val(&address) as libc::socklen_t;
+        address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+        check(libc::bind(peer.as_raw_fd(), (&raw const address).cast(), len));
+        check(libc::getsockname(peer.as_raw_fd(), (&raw mut address).cast(), &raw mut len));
+        check(libc::connect(own.as_raw_fd(), (&raw const address).cast(), len));
+    }
+    (own, peer)
 }
