@@ -55,21 +55,31 @@ impl Deadline {
         i32::try_from(ms).unwrap_or(i32::MAX)
     }
 
-    /// Waits until `fd` has one of `events` (or an error or hang-up, which poll always reports).
-    /// `EAGAIN` if there was no time to wait, `ETIMEDOUT` if it has passed.
-    pub fn wait(&mut self, fd: BorrowedFd<'_>, events: Events) -> Result<Events> {
-        loop {
-            let ms = self.remaining_ms();
-            match poll::poll(fd, events, ms) {
-                Ok(found) if found.is_empty() => match self {
-                    Deadline::Now => return Err(Errno::EAGAIN),
-                    _ if ms == 0 => return Err(Errno::ETIMEDOUT),
-                    _ => {}
-                },
+    /// Whether it has passed.
+    pub fn is_over(&mut self) -> bool {
+        !matches!(self, Deadline::Now) && self.remaining_ms() == 0
+    }
+
+    /// Whether there is time left to wait. `EAGAIN` if there never was.
+    pub fn has_time(&mut self) -> Result<bool> {
+        match self {
+            Deadline::Now => Err(Errno::EAGAIN),
+            _ => Ok(self.remaining_ms() != 0),
+        }
+    }
+
+    /// Waits until `fd`, an epoll descriptor of the library's own, is readable: after an attempt that
+    /// found nothing, so that the clock alone decides when there is no time left. `EAGAIN` if there was no
+    /// time to wait, `ETIMEDOUT` if it has passed.
+    pub fn wait(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
+        while self.has_time()? {
+            match poll::poll(fd, Events::IN, self.remaining_ms()) {
+                Ok(found) if found.is_empty() => {}
                 Err(Errno::EINTR) => {}
-                result => return result,
+                result => return result.map(drop),
             }
         }
+        Err(Errno::ETIMEDOUT)
     }
 
     /// Waits until `fd` is readable, or something is due by time, whichever is first; errors as [`wait`]
@@ -82,10 +92,10 @@ impl Deadline {
             (Some(due), Deadline::At(end)) => due < end,
             _ => false,
         };
-        let Some(due) = due.filter(|_| is_due_first) else { return self.wait(fd, Events::IN).map(drop) };
-        match Deadline::At(due).wait(fd, Events::IN) {
-            Err(Errno::ETIMEDOUT | Errno::EAGAIN) => Ok(()),
-            result => result.map(drop),
+        let Some(due) = due.filter(|_| is_due_first) else { return self.wait(fd) };
+        match Deadline::At(due).wait(fd) {
+            Err(Errno::ETIMEDOUT) => Ok(()),
+            result => result,
         }
     }
 

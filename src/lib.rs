@@ -28,6 +28,7 @@ pub mod transfer;
 pub mod tunnel;
 pub mod urgent;
 pub mod vectored;
+pub mod waiter;
 
 #[allow(unsafe_code)]
 pub mod ffi;

@@ -1,27 +1,27 @@
 //! Looking at what waits without taking it: MSG_PEEK with MSG_DONTWAIT.
 
+mod whole;
+
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
-use crate::sys::epoll::Arrivals;
 use crate::sys::file;
 use crate::sys::memory::Sink;
-use crate::sys::option::{self, IntOption, SocketType};
+use crate::sys::option::{self, SocketType};
 use crate::sys::poll::{self, Events};
 use crate::sys::socket::{self, Flags};
+use crate::waiter::Waiter;
+use whole::Whole;
 
+/// Copies, and neither takes nor waits.
 const PEEK: Flags = Flags::PEEK.and(Flags::DONTWAIT);
 
 /// How much is copied to find out how much there is. A peek that gives less has seen all of a
 /// stream; one that gives more, by MSG_TRUNC, has told a datagram's true length. Copying so little
 /// costs less than the two system calls that tell when the probe is filled.
 const PROBE: usize = 1024;
-
-/// How long to leave a socket alone that poll(2) wakes for and that has no more to show.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the next read would give now: the bytes of a stream, the true length of a datagram. 0 is
 /// the end of a stream or an empty datagram, `EAGAIN` nothing.
@@ -114,97 +114,29 @@ fn zero(fd: BorrowedFd<'_>) -> Result<State> {
 /// Waits until `bytes` is filled by what waits on a stream, without taking it. Less is the end of
 /// the stream, or its urgent mark; on a message socket, the next message as far as it fits.
 /// `ENOBUFS` if the socket can't hold so much unread.
-pub fn all(fd: BorrowedFd<'_>, bytes: Sink<'_>, mut deadline: Deadline) -> Result<usize> {
-    let wanted = bytes.len();
-    match peek(fd, bytes) {
-        Ok(found) if found == wanted || found == 0 => return Ok(found),
-        Ok(_) | Err(Errno::EAGAIN) => {}
+pub fn all(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: Deadline) -> Result<usize> {
+    let found = match peek(fd, bytes) {
+        Ok(found) if found == bytes.len() || found == 0 => return Ok(found),
+        Ok(found) => found,
+        Err(Errno::EAGAIN) => 0,
         Err(error) => return Err(error),
+    };
+    match option::socket_type(fd)? {
+        SocketType::Stream => Whole::new(fd, bytes, found)?.wait(deadline),
+        _ => message(fd, bytes, deadline),
     }
-    if option::socket_type(fd)? != SocketType::Stream {
-        return message(fd, bytes, &mut deadline);
-    }
-    make_room(fd, wanted)?;
-    stream(fd, bytes, &mut deadline)
 }
 
-fn message(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
+fn message(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: Deadline) -> Result<usize> {
+    let mut waiter = Waiter::to_read(deadline);
     loop {
         match peek(fd, bytes) {
-            Err(Errno::EAGAIN) => deadline.wait(fd, Events::IN)?,
+            Err(Errno::EAGAIN) => match waiter.wait(fd) {
+                // The end, as a call that blocks is told of it.
+                Err(Errno::ESHUTDOWN) => return Ok(0),
+                result => result?,
+            },
             result => return result,
         };
     }
-}
-
-/// TCP wakes poll(2) by its low-water mark, which counts what lies behind the urgent mark too: woken
-/// without seeing more, there is no more to see. UNIX sockets don't look at it.
-fn stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
-    match option::family(fd) {
-        Ok(_) => {
-            let before = IntOption::RECEIVE_LOW_WATER.get(fd)?;
-            let result = internet_stream(fd, bytes, deadline);
-            IntOption::RECEIVE_LOW_WATER.set(fd, before)?;
-            result
-        }
-        Err(_) => unix_stream(fd, bytes, deadline),
-    }
-}
-
-fn internet_stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
-    const MORE: Events = Events::IN.and(Events::RDHUP);
-    let mut woken_at = None;
-    loop {
-        let found = match peek(fd, bytes) {
-            Ok(found) if found == bytes.len() || found == 0 || woken_at == Some(found) => return Ok(found),
-            Ok(found) => found,
-            Err(Errno::EAGAIN) => 0,
-            Err(error) => return Err(error),
-        };
-        let one_more = i32::try_from(found).unwrap_or(i32::MAX).saturating_add(1);
-        IntOption::RECEIVE_LOW_WATER.set(fd, one_more)?;
-        if deadline.wait(fd, MORE)?.has(MORE.and(Events::HUP)) {
-            woken_at = Some(found);
-        } else {
-            // Something on the error queue, which isn't ours to take, would end each wait at once.
-            deadline.sleep_until(Instant::now() + PAUSE)?;
-        }
-    }
-}
-
-/// poll(2) would return at once for the bytes that are there already; an edge-triggered watch
-/// wakes for each arrival, needs no back-off and changes nothing on the socket.
-fn unix_stream(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: &mut Deadline) -> Result<usize> {
-    const LAST: Events = Events::RDHUP.and(Events::HUP).and(Events::ERR);
-    let arrivals = Arrivals::watch(fd)?;
-    let mut events = Events::none();
-    loop {
-        match peek(fd, bytes) {
-            Ok(found) if found == bytes.len() || found == 0 || events.has(LAST) => return Ok(found),
-            // FIONREAD counts over the urgent mark; one at the next byte stops nothing. What came
-            // since the peek, before or behind a mark, is looked at again.
-            Ok(found) if !option::at_mark(fd)? && file::bytes_waiting(fd)? > found => match peek(fd, bytes) {
-                Ok(again) if again == found => return Ok(found),
-                _ => continue,
-            },
-            Ok(_) | Err(Errno::EAGAIN) => {}
-            Err(error) => return Err(error),
-        }
-        deadline.wait(arrivals.fd(), Events::IN)?;
-        events = arrivals.take()?;
-    }
-}
-
-/// TCP's receive buffer grows as data is read, and here nobody reads: setting the low-water mark
-/// makes the kernel grow it now (tcp_set_rcvlowat) and tells by clamping what it can't hold. The
-/// mark itself is put back at once.
-fn make_room(fd: BorrowedFd<'_>, wanted: usize) -> Result<()> {
-    let Ok(wanted) = i32::try_from(wanted) else {
-        return Err(Errno::ENOBUFS);
-    };
-    let before = IntOption::RECEIVE_LOW_WATER.get(fd)?;
-    IntOption::RECEIVE_LOW_WATER.set(fd, wanted)?;
-    let granted = IntOption::RECEIVE_LOW_WATER.get(fd);
-    IntOption::RECEIVE_LOW_WATER.set(fd, before)?;
-    if granted? < wanted { Err(Errno::ENOBUFS) } else { Ok(()) }
 }

@@ -14,9 +14,9 @@ use crate::error::{Errno, Result};
 use crate::sys::cookie::{OpenStream, Stream};
 use crate::sys::memory::{Sink, Source};
 use crate::sys::option::{self, SocketType};
-use crate::sys::poll::Events;
 use crate::sys::socket::{self, Flags};
 use crate::vectored;
+use crate::waiter::Waiter;
 
 struct Shared {
     socket: OwnedFd,
@@ -31,12 +31,13 @@ impl Stream for Reader {
 
     fn read(&self, into: Sink<'_>) -> Result<usize> {
         let fd = self.0.socket.as_fd();
-        let mut deadline = Deadline::from_timeout_ms(self.0.timeout_ms);
+        let deadline = Deadline::from_timeout_ms(self.0.timeout_ms);
         let flags = if deadline.is_never() { Flags::NONE } else { Flags::DONTWAIT };
+        let mut waiter = Waiter::to_read(deadline);
         loop {
             match socket::recv(fd, into, flags) {
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => deadline.wait(fd, Events::IN).map(drop)?,
+                Err(Errno::EAGAIN) => waiter.wait(fd).map(drop)?,
                 result => return result,
             }
         }

@@ -4,12 +4,14 @@ use std::os::fd::BorrowedFd;
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::sys::file;
 use crate::sys::memory::{Sink, Source};
 use crate::sys::option::{self, IntOption, SocketType};
 use crate::sys::owner::{self, Owner};
 use crate::sys::poll::Events;
 use crate::sys::socket::{self, Flags};
 use crate::vectored;
+use crate::waiter::Waiter;
 
 /// Who gets SIGURG when urgent data arrives.
 pub fn set_owner(fd: BorrowedFd<'_>, owner: Owner) -> Result<()> {
@@ -55,6 +57,7 @@ pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, mut deadline: Deadline, done:
     if !deadline.is_never() {
         flags = flags.and(Flags::DONTWAIT);
     }
+    let mut waiter = Waiter::to_write(deadline);
     loop {
         match socket::send(fd, last, flags) {
             Ok(sent) => {
@@ -62,7 +65,7 @@ pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, mut deadline: Deadline, done:
                 return Ok(*done);
             }
             Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => deadline.wait(fd, Events::OUT).map(drop)?,
+            Err(Errno::EAGAIN) => waiter.wait(fd).map(drop)?,
             Err(error) => return Err(error),
         }
     }
@@ -88,47 +91,56 @@ pub fn at_mark(fd: BorrowedFd<'_>) -> Result<bool> {
 
 /// Reads up to the mark and never over it. The count, and whether the mark is reached; 0 without
 /// the mark is the end of the stream.
-pub fn recv_to_mark(fd: BorrowedFd<'_>, bytes: Sink<'_>, mut deadline: Deadline) -> Result<(usize, bool)> {
+pub fn recv_to_mark(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: Deadline) -> Result<(usize, bool)> {
     check_stream(fd)?;
     if bytes.is_empty() {
         return Err(Errno::EINVAL);
     }
+    let mut waiter = Waiter::new(Events::IN.and(Events::PRI).and(Events::RDHUP), deadline);
+    let mut events = Events::none();
     loop {
+        // A recv that finds ordinary data stops at the mark. One that finds none must not be made: urgent
+        // data that arrives now would put the mark here, and it would step over it. So this looks first,
+        // and in this order: once data is queued, its beginning stays what it is.
+        let has_data = file::bytes_waiting(fd).is_ok_and(|bytes| bytes > 0);
         if option::at_mark(fd)? {
             return Ok((0, true));
         }
-        // A recv that finds ordinary data stops at the mark. One that finds none must not be made:
-        // urgent data that arrives now would put the mark here, and it would step over it.
-        let events = deadline.wait(fd, Events::IN.and(Events::PRI).and(Events::RDHUP))?;
-        if option::at_mark(fd)? {
-            return Ok((0, true));
+        if has_data || events.has(Events::RDHUP.and(Events::HUP)) {
+            match socket::recv(fd, bytes, Flags::DONTWAIT) {
+                Ok(count) => return Ok((count, count > 0 && option::at_mark(fd)?)),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
         }
-        if !events.has(Events::IN.and(Events::HUP).and(Events::ERR)) {
-            wait_behind_announcement(fd, &mut deadline)?;
-            continue;
-        }
-        match socket::recv(fd, bytes, Flags::DONTWAIT) {
-            Ok(count) => return Ok((count, count > 0 && option::at_mark(fd)?)),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(error) => return Err(error),
-        }
+        events = waiter.wait(fd)?;
+        check_pending(fd, events)?;
     }
 }
 
-/// Urgent data is announced but neither it nor ordinary data is here: POLLPRI stays up, so only
-/// POLLIN is worth waiting for.
-fn wait_behind_announcement(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Result<()> {
-    deadline.wait(fd, Events::IN.and(Events::RDHUP)).map(drop)
+/// POLLERR alone: an error of the connection, which the next call would tell, or something on the error
+/// queue, which is the program's own.
+fn check_pending(fd: BorrowedFd<'_>, events: Events) -> Result<()> {
+    if !events.has(Events::ERR) || events.has(Events::HUP) {
+        return Ok(());
+    }
+    option::take_error(fd)?.map_or(Ok(()), Err)
 }
 
 /// Waits until an urgent byte is there. `EPIPE` if the peer has closed and none can come.
-pub fn wait(fd: BorrowedFd<'_>, mut deadline: Deadline) -> Result<()> {
+pub fn wait(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
     check_stream(fd)?;
-    let events = deadline.wait(fd, Events::PRI.and(Events::RDHUP))?;
-    if events.has(Events::PRI) {
-        return Ok(());
+    let mut waiter = Waiter::new(Events::PRI.and(Events::RDHUP), deadline);
+    loop {
+        let events = waiter.wait(fd)?;
+        if events.has(Events::PRI) {
+            return Ok(());
+        }
+        if events.has(Events::RDHUP.and(Events::HUP)) {
+            return Err(option::take_error(fd)?.unwrap_or(Errno::EPIPE));
+        }
+        check_pending(fd, events)?;
     }
-    Err(option::take_error(fd)?.unwrap_or(Errno::EPIPE))
 }
 
 /// Whether the urgent byte stays in the stream.

@@ -6,9 +6,9 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::file::{self, Wait};
 use crate::sys::memory::{Cursor, Gather, IOV_MAX, Scatter, Sink, Source};
-use crate::sys::poll::Events;
 use crate::sys::socket::Received;
 use crate::transfer::Channel;
+use crate::waiter::Waiter;
 
 /// Sends the whole list. `done`, which starts at 0, holds how many bytes went out, on failure too.
 ///
@@ -49,14 +49,15 @@ fn write_rest(
     mut channel: Channel<'_>,
     list: Gather<'_>,
     total: usize,
-    mut deadline: Deadline,
+    deadline: Deadline,
     first: Result<usize>,
     done: &mut usize,
 ) -> Result<usize> {
     let wait = wait_mode(&deadline);
+    let mut waiter = Waiter::to_write(deadline);
     match first {
         Ok(sent) => *done = sent,
-        Err(error) => wait_for(&mut deadline, channel.fd(), Events::OUT, error)?,
+        Err(error) => wait_after(&mut waiter, channel.fd(), error)?,
     }
     let mut cursor = Cursor::new(list, *done);
     loop {
@@ -65,12 +66,13 @@ fn write_rest(
             Ok(0) if *done < total => return Err(Errno::EIO),
             Ok(sent) => {
                 cursor.advance(sent);
+                waiter.progressed();
                 *done += sent;
                 if *done >= total {
                     return Ok(total);
                 }
             }
-            Err(error) => wait_for(&mut deadline, channel.fd(), Events::OUT, error)?,
+            Err(error) => wait_after(&mut waiter, channel.fd(), error)?,
         }
     }
 }
@@ -120,13 +122,13 @@ fn read_rest(
     mut channel: Channel<'_>,
     list: Scatter<'_>,
     total: usize,
-    mut deadline: Deadline,
+    deadline: Deadline,
     first: Result<Received>,
     done: &mut usize,
 ) -> Result<usize> {
     let wait = wait_mode(&deadline);
+    let mut waiter = Waiter::to_read(deadline);
     let mut cursor = Cursor::new(list, 0);
-    let mut is_last = false;
     let mut result = first;
     loop {
         match result {
@@ -140,17 +142,15 @@ fn read_rest(
                     return Ok(*done);
                 }
                 cursor.advance(len);
+                waiter.progressed();
             }
-            Err(error) => match wait_for(&mut deadline, channel.fd(), Events::IN, error) {
-                // A terminal with VMIN set isn't readable for poll(2) with fewer bytes: a last look.
-                Err(Errno::ETIMEDOUT) if !is_last => is_last = true,
+            Err(error) => match wait_after(&mut waiter, channel.fd(), error) {
+                // The end, as a call that blocks is told of it.
+                Err(Errno::ESHUTDOWN) => return Ok(*done),
                 result => result?,
             },
         }
         result = channel.read(cursor.window(), wait);
-        if is_last && result == Err(Errno::EAGAIN) {
-            return Err(Errno::ETIMEDOUT);
-        }
     }
 }
 
@@ -171,10 +171,10 @@ fn wait_mode(deadline: &Deadline) -> Wait {
 
 /// After an error: waits if there is something to wait for, else gives the error back.
 #[cold]
-fn wait_for(deadline: &mut Deadline, fd: BorrowedFd<'_>, events: Events, error: Errno) -> Result<()> {
+fn wait_after(waiter: &mut Waiter, fd: BorrowedFd<'_>, error: Errno) -> Result<()> {
     match error {
         Errno::EINTR => Ok(()),
-        Errno::EAGAIN => deadline.wait(fd, events).map(drop),
+        Errno::EAGAIN => waiter.wait(fd).map(drop),
         other => Err(other),
     }
 }

@@ -364,3 +364,129 @@ fn a_message_is_waited_for_and_copied_as_far_as_it_fits() {
         assert_eq!(take(&reader, 10), b"message", "{kind:?}");
     }
 }
+
+fn low_water(fd: &OwnedFd) -> i32 {
+    let (mut value, mut len) = (-1, size_of::<i32>() as libc::socklen_t);
+    let at = (&raw mut value).cast();
+    // SAFETY: there is room for an int.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, at, &raw mut len) });
+    value
+}
+
+#[test]
+fn threads_that_wait_at_once_leave_the_low_water_mark() {
+    for Pair { kind, writer, reader } in pairs(&[Tcp4, Tcp6]) {
+        put(&writer, b"0123456789");
+        wait_for(&reader, libc::POLLIN);
+        for _ in 0..5 {
+            thread::scope(|scope| {
+                for (len, timeout_ms) in [(1_000, 40), (500, 60), (200_000, 50), (300_000, 50)] {
+                    let reader = &reader;
+                    scope.spawn(move || assert_eq!(peek_all(reader, len, timeout_ms), failure(ETIMEDOUT)));
+                }
+                // Others who wait for the socket aren't kept asleep meanwhile.
+                thread::sleep(Duration::from_millis(20));
+                wait_for(&reader, libc::POLLIN);
+            });
+            assert_eq!(low_water(&reader), 1, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_low_water_mark_that_the_program_has_set_stays_and_hides_nothing() {
+    for Pair { kind, writer, reader } in pairs(&[Tcp4, Tcp6]) {
+        set_option(&reader, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 100);
+        let found = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                put(&writer, b"head");
+            });
+            peek_all(&reader, 4, LONG)
+        });
+        assert_eq!((found, low_water(&reader)), (Ok(b"head".to_vec()), 100), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_mark_behind_more_than_a_page_of_data_makes_it_short() {
+    for Pair { kind, writer, reader } in pairs(&[Tcp4, Tcp6]) {
+        let bytes = pattern(10_000);
+        put(&writer, &bytes);
+        send_oob(&writer, b"!");
+        put(&writer, b"behind");
+        until("all is there", || available(&reader) == 10_000);
+        wait_for(&reader, libc::POLLPRI);
+        assert_eq!(peek_all(&reader, 20_000, LONG).as_ref(), Ok(&bytes), "{kind:?}");
+        // SAFETY: takes no pointer.
+        assert_eq!(unsafe { castio_recv_oob(reader.as_raw_fd()) }, i32::from(b'!'), "{kind:?}");
+        assert_eq!(peek_all(&reader, 20_000, LONG).as_ref(), Ok(&bytes), "{kind:?}: the mark is still there");
+    }
+}
+
+#[test]
+fn a_buffer_that_fills_up_is_told_of() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = OwnedFd::from(listener);
+    // Before the connection is made: a window that was offered isn't taken back.
+    set_option(&listener, libc::SOL_SOCKET, libc::SO_RCVBUF, 8_192);
+    let writer = OwnedFd::from(std::net::TcpStream::connect(address).unwrap());
+    let reader = OwnedFd::from(std::net::TcpListener::from(listener).accept().unwrap().0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(50));
+            set_nonblocking(&writer, true);
+            let bytes = pattern(1 << 20);
+            // SAFETY: the bytes are readable.
+            check(unsafe { libc::write(writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) });
+        });
+        // The kernel's overhead needs a part of these 16,384 bytes.
+        assert_eq!(peek_all(&reader, 16_300, FOR_EVER), failure(ENOBUFS));
+    });
+}
+
+#[test]
+fn an_offset_of_peeks_moves_once_and_only_by_what_was_shown() {
+    for Pair { kind, writer, reader } in pairs(&[UnixStream]) {
+        set_option(&reader, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 2);
+        put(&writer, b"01234");
+        let before = state(&reader);
+        assert_eq!(peek_all(&reader, 6, 50), failure(ETIMEDOUT), "{kind:?}");
+        assert_eq!(state(&reader), before, "{kind:?}");
+        let found = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                put(&writer, b"56789");
+            });
+            peek_all(&reader, 6, LONG)
+        });
+        assert_eq!(found, Ok(b"234567".to_vec()), "{kind:?}");
+        assert_eq!(peek(&reader, 10), Ok(b"89".to_vec()), "{kind:?}");
+    }
+}
+
+/// In a process that has no descriptor left pauses do, and where it may have none poll(2) is refused, too.
+#[test]
+fn without_a_descriptor_left_it_still_waits() {
+    for limit in [0, 1] {
+        for Pair { kind, writer, reader } in pairs(&STREAM_SOCKETS) {
+            put(&writer, b"half");
+            wait_for(&reader, libc::POLLIN);
+            let status = in_child(|| {
+                let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+                let mut bytes = [0_u8; 8];
+                let at = bytes.as_mut_ptr().cast();
+                // SAFETY: a limit, and room for the bytes.
+                let (short, whole) = unsafe {
+                    libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+                    let short = castio_peek_all(reader.as_raw_fd(), at, 8, 50);
+                    libc::write(writer.as_raw_fd(), b"half".as_ptr().cast(), 4);
+                    (short, castio_peek_all(reader.as_raw_fd(), at, 8, LONG))
+                };
+                i32::from((short, whole) != (-ETIMEDOUT as isize, 8))
+            });
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{kind:?}, limit {limit}");
+        }
+    }
+}

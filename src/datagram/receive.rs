@@ -13,7 +13,7 @@ use crate::error::{Errno, Result};
 use crate::sys::mmsg::{MESSAGES_MAX, Packet, ReceiveRing};
 use crate::sys::option::{self, Family, IntOption, SocketType};
 use crate::sys::packet::LinkAddress;
-use crate::sys::poll::Events;
+use crate::waiter::Waiter;
 
 /// A train can be as long as a datagram: a smaller slot would cut it.
 const TRAIN_BYTES: usize = 65_536;
@@ -245,12 +245,12 @@ impl<'fd> Receiver<'fd> {
 
     /// Waits until there is something, then calls `each` for at most `limit` datagrams; how many. Their
     /// memory stays as it is until the next call.
-    pub fn receive(&mut self, limit: usize, mut deadline: Deadline, mut each: impl FnMut(View<'_>)) -> Result<usize> {
+    pub fn receive(&mut self, limit: usize, deadline: Deadline, mut each: impl FnMut(View<'_>)) -> Result<usize> {
         if limit == 0 {
             return Ok(0);
         }
         if !self.reader.has_more() {
-            self.fill(&mut deadline)?;
+            self.fill(deadline)?;
         }
         let mut count = 0;
         while count < limit {
@@ -263,11 +263,12 @@ impl<'fd> Receiver<'fd> {
 
     /// recvmmsg(2)'s own time-out isn't looked at while it waits, and a signal in the middle of one that
     /// blocks is told by the next call as an error that is none: so poll(2) waits, and it doesn't.
-    fn fill(&mut self, deadline: &mut Deadline) -> Result<()> {
+    fn fill(&mut self, deadline: Deadline) -> Result<()> {
         self.reader.clear();
+        let mut waiter = Waiter::to_read(deadline);
         loop {
             match self.reader.fill(self.fd) {
-                Err(Errno::EAGAIN) => deadline.wait(self.fd, Events::IN).map(drop)?,
+                Err(Errno::EAGAIN) => waiter.wait(self.fd).map(drop)?,
                 result => return result,
             }
         }

@@ -8,7 +8,7 @@
 use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::pace::Pace;
 use super::segment::{Route, Segmentation};
@@ -19,11 +19,8 @@ use crate::error::{Errno, Result};
 use crate::sys::memory::Gather;
 use crate::sys::mmsg::{self, Destination, MESSAGES_MAX, SendBatch};
 use crate::sys::option::{self, Family, IntOption, SocketType};
-use crate::sys::poll::Events;
 use crate::sys::socket::{self, Flags};
-
-/// How long to leave a socket alone that poll(2) calls writable and that takes nothing.
-const PAUSE: Duration = Duration::from_millis(1);
+use crate::waiter::Waiter;
 
 /// How a datagram leaves, where the socket's options don't say.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -126,10 +123,9 @@ impl<'fd> Sender<'fd> {
     /// Sends them in order; how many. `done` holds it too, on failure as well: then it is the index of
     /// the datagram that failed, and all before it are out. Without time to wait it sends what there is
     /// room for, `EAGAIN` if that is none.
-    pub fn send<'a>(&mut self, list: &impl Datagrams<'a>, mut deadline: Deadline, done: &mut usize) -> Result<usize> {
+    pub fn send<'a>(&mut self, list: &impl Datagrams<'a>, deadline: Deadline, done: &mut usize) -> Result<usize> {
         *done = 0;
         self.alone = false;
-        let mut waited = false;
         let flags = match deadline.is_never() {
             true => Flags::NOSIGNAL,
             false => Flags::NOSIGNAL.and(Flags::DONTWAIT),
@@ -137,24 +133,22 @@ impl<'fd> Sender<'fd> {
         if list.count() == 1 && self.send_plain(&list.get(0)?, flags)? {
             *done = 1;
         }
+        let mut waiter = Waiter::to_write(deadline);
         while *done < list.count() {
-            let result = self.allowance(&mut deadline).and_then(|bytes| self.step(list, *done, bytes, flags));
+            let result = self.allowance(waiter.deadline()).and_then(|bytes| self.step(list, *done, bytes, flags));
             match result {
                 Ok(sent) => {
                     *done += sent;
-                    waited = false;
+                    waiter.progressed();
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => match deadline {
                     Deadline::Now if *done > 0 => return Ok(*done),
                     Deadline::Now => return Err(Errno::EAGAIN),
-                    // It has room of its own, but its destination has none: a UNIX socket.
-                    _ if waited => deadline.sleep_until(Instant::now() + PAUSE)?,
                     _ => {
-                        // What waits on the error queue would end the wait at once.
+                        // Completions are told as POLLERR, and hold memory that the next send may need.
                         self.zerocopy.collect(self.fd)?;
-                        deadline.wait(self.fd, Events::OUT)?;
-                        waited = true;
+                        waiter.wait(self.fd)?;
                     }
                 },
                 Err(error) => return Err(error),

@@ -9,6 +9,7 @@ use crate::error::{Errno, Result};
 use crate::sys::errqueue::{self, Completion};
 use crate::sys::option::IntOption;
 use crate::sys::poll::Events;
+use crate::waiter::Waiter;
 
 /// Below so many bytes in a message, pinning memory costs more than copying it.
 pub const WORTHWHILE: usize = 10_000;
@@ -85,14 +86,15 @@ impl ZeroCopy {
     }
 
     /// Waits until everything before a token is done.
-    pub fn wait(&mut self, fd: BorrowedFd<'_>, token: u64, mut deadline: Deadline) -> Result<()> {
+    pub fn wait(&mut self, fd: BorrowedFd<'_>, token: u64, deadline: Deadline) -> Result<()> {
+        // A message on the error queue is told as POLLERR, which needn't be asked for.
+        let mut waiter = Waiter::new(Events::none(), deadline);
         loop {
             self.collect(fd)?;
             if self.done >= token {
                 return Ok(());
             }
-            // A message on the error queue is told as POLLERR, which needn't be asked for.
-            deadline.wait(fd, Events::none())?;
+            waiter.wait(fd)?;
         }
     }
 

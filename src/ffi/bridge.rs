@@ -197,7 +197,8 @@ pub unsafe extern "C" fn castio_bridge_timeout_ms(bridge: *mut castio_bridge, ti
 /// Returns how many packets went on, in both directions.
 ///
 /// Errors:
-/// -EFAULT: bridge is NULL. -ENETDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: a socket, or the kernel's news of
+/// -EFAULT: bridge is NULL. -ESHUTDOWN: somebody has called shutdown(SHUT_RD) for the tunnel's descriptor.
+/// -ENETDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: a socket, or the kernel's news of
 ///   interfaces, can't be read now; the next call tries again.
 ///
 /// One thread at a time. Since 0.1.0.

@@ -110,6 +110,7 @@ pub unsafe extern "C" fn castio_receiver_close(receiver: *mut castio_receiver) {
 ///
 /// Errors:
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+/// -ESHUTDOWN: reading has been ended by shutdown(SHUT_RD), and nothing is queued.
 /// -ECONNREFUSED and the like: an error that was pending on the socket, told once; nothing is lost.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: receiver is NULL, or
 /// views with a capacity.

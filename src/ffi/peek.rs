@@ -51,10 +51,12 @@ pub unsafe extern "C" fn castio_peek(fd: c_int, buf: *mut c_void, len: usize) ->
 }
 
 /// Waits until len bytes are queued on a stream socket and copies them, without taking them: for a
-/// protocol whose header has to be seen whole before somebody else reads it. Sleeps between arrivals:
-/// on TCP by the socket's low-water mark (SO_RCVLOWAT), which is put back and which other pollers of
-/// the socket feel meanwhile; on a UNIX stream by an edge-triggered epoll() of its own. TCP's receive
-/// buffer is made to hold len bytes if it can.
+/// protocol whose header has to be seen whole before somebody else reads it. Sleeps between arrivals,
+/// by an edge-triggered epoll() of its own (or, where none can be made, by short pauses), and changes
+/// nothing that others who use the socket would notice. A len over half of SO_RCVBUF needs a larger buffer on
+/// TCP: unless SO_RCVBUF or SO_RCVLOWAT was set, the kernel is made to enlarge it, by setting SO_RCVLOWAT and
+/// at once putting its default back. Where SO_PEEK_OFF is set, the bytes are counted
+/// from there; it moves behind them as with recv(), and not if the call fails.
 ///
 /// - fd: a stream socket. On a message socket this waits for the next message and copies as much of
 ///   it as fits.
@@ -62,18 +64,18 @@ pub unsafe extern "C" fn castio_peek(fd: c_int, buf: *mut c_void, len: usize) ->
 /// - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
 ///
 /// Returns len, or less when no more can come before what is there is read: at the end of the
-/// stream (0 if nothing is left), at its urgent mark, or for a message that is shorter.
+/// stream (0 if nothing is left), at its urgent mark, or for a message that is shorter. 0 on a datagram
+/// socket is an empty message, or the end: shutdown(SHUT_RD).
 ///
 /// Errors:
 /// -EAGAIN: timeout_ms is 0 and there are fewer bytes.
 /// -ETIMEDOUT: the time has passed; what came stays queued.
-/// -ENOBUFS: the socket can't hold len bytes unread (net.ipv4.tcp_rmem, or SO_RCVBUF where it was
-///   set). On a UNIX stream the limit is the sender's SO_SNDBUF, which can't be seen from here: a
+/// -ENOBUFS: the socket can't hold len bytes unread (net.ipv4.tcp_rmem, or SO_RCVBUF where it or
+///   SO_RCVLOWAT was set): told at once, or when it is full. On a UNIX stream the limit is the sender's SO_SNDBUF, which can't be seen from here: a
 ///   len above it waits until the time has passed.
 /// -ECONNRESET and the like: an error that was pending on the socket, taken away by looking.
 /// -ENOTSOCK: fd isn't a socket. -ENOTCONN: it isn't connected. -EBADF: it isn't open.
 /// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
-/// -EMFILE, -ENFILE, -ENOMEM: no descriptor for the epoll (UNIX streams).
 ///
 /// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See recv(2), epoll(7).
 #[unsafe(no_mangle)]

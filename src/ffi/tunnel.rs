@@ -245,6 +245,7 @@ unsafe fn packets_of<'call>(first: *const iovec, count: usize) -> Result<&'call 
 ///
 /// Errors:
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+/// -ESHUTDOWN: somebody has called shutdown(SHUT_RD) for the tunnel's descriptor, and nothing is queued.
 /// -EFAULT: tunnel is NULL, or packets with a capacity. -EINVAL: capacity is over SSIZE_MAX in bytes.
 /// Others as recvmsg(): -ENETDOWN.
 ///

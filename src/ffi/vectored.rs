@@ -63,8 +63,8 @@ pub unsafe extern "C" fn castio_writev_all(
 ///   the descriptor. May be NULL.
 ///
 /// Returns the number of bytes. Less than was asked for is the end of file, or, on a datagram or
-/// seqpacket socket, the length of the one message that was taken (0: an empty one). It doesn't
-/// stop at an urgent mark: see castio_recv_to_mark. Buffers of no bytes take nothing.
+/// seqpacket socket, the length of the one message that was taken. 0 there is an empty message, or the
+/// end: the peer has closed a seqpacket socket, or shutdown(SHUT_RD) has ended reading. It doesn't stop at an urgent mark: see castio_recv_to_mark. Buffers of no bytes take nothing.
 ///
 /// Errors:
 /// -EAGAIN: timeout_ms is 0 and (the rest of) the data isn't there.

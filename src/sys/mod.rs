@@ -29,6 +29,7 @@ pub mod sigpipe;
 pub mod sockaddr;
 pub mod socket;
 pub mod status;
+pub mod tcp;
 
 use crate::error::{Errno, Result};
 

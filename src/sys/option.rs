@@ -32,6 +32,10 @@ const SO_COOKIE: c_int = 57;
 /// Not in the libc crate: since Linux 5.14.
 const SO_NETNS_COOKIE: c_int = 71;
 
+/// Not in the libc crate: since Linux 5.14.
+const SO_BUF_LOCK: c_int = 72;
+const SOCK_RCVBUF_LOCK: c_int = 2;
+
 impl IntOption {
     /// socket(7): broadcasts may be sent.
     pub const BROADCAST: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_BROADCAST);
@@ -148,6 +152,8 @@ impl IntOption {
     pub const PROTOCOL: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_PROTOCOL);
     /// socket(7): listens for connections.
     pub const LISTENS: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+    /// Private: a set of bits.
+    const BUFFER_LOCK: IntOption = IntOption(libc::SOL_SOCKET, SO_BUF_LOCK);
     /// Private: who reads it takes the error away.
     const ERROR: IntOption = IntOption(libc::SOL_SOCKET, libc::SO_ERROR);
 
@@ -165,7 +171,7 @@ impl IntOption {
 }
 
 /// getsockopt(2) into a plain C value; how many bytes of it were written.
-fn get<T: Copy>(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &mut T) -> Result<usize> {
+pub(super) fn get<T: Copy>(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &mut T) -> Result<usize> {
     let mut len = size_of::<T>() as socklen_t;
     let at = (&raw mut *value).cast::<c_void>();
     // SAFETY: there is room for the value, and `len` says so; every C value of those asked for is valid.
@@ -344,6 +350,17 @@ pub fn socket_type(fd: BorrowedFd<'_>) -> Result<SocketType> {
         libc::SOCK_SEQPACKET => SocketType::SeqPacket,
         _ => SocketType::Datagram,
     })
+}
+
+/// SO_BUF_LOCK, since Linux 5.14: whether the program has set the size of the receive buffer.
+pub fn is_receive_buffer_fixed(fd: BorrowedFd<'_>) -> bool {
+    IntOption::BUFFER_LOCK.get(fd).is_ok_and(|locks| locks & SOCK_RCVBUF_LOCK != 0)
+}
+
+/// TCP_ULP, since Linux 4.13: whether a protocol such as TLS has been put over TCP.
+pub fn has_upper_protocol(fd: BorrowedFd<'_>) -> bool {
+    let mut name = [0_u8; 16];
+    get(fd, libc::IPPROTO_TCP, libc::TCP_ULP, &mut name).is_ok_and(|len| len > 0)
 }
 
 /// Whether it is a UDP socket.

@@ -35,6 +35,10 @@ impl Events {
         Events(bits)
     }
 
+    pub(super) const fn bits(self) -> libc::c_short {
+        self.0
+    }
+
     /// Both.
     pub const fn and(self, other: Events) -> Events {
         Events(self.0 | other.0)

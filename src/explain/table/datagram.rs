@@ -36,6 +36,9 @@ rows! {
     ETIMEDOUT: "receive_datagrams receive_copies"
         => "the time passed, and no datagram came."
         => "Call it again. If some should come, check the port, the group and whether a firewall drops them.";
+    ESHUTDOWN: "receive_datagrams receive_copies"
+        => "reading from this socket has been ended by shutdown(SHUT_RD), and nothing is queued any more."
+        => "Close the receiver and the socket: it is the end.";
     ETIMEDOUT: "sender_wait"
         => "the time passed, and the kernel still reads memory that was sent."
         => "Leave that memory as it is, and call it again.";

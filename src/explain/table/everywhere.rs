@@ -88,19 +88,19 @@ rows! {
         => "out is NULL or misaligned, and capacity isn't 0."
         => "Give an array, or NULL with capacity 0 to ask for the number alone.";
 
-    EMFILE: "peek_all open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
+    EMFILE: "open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
              amt_find_relays subscription_receive membership_open membership_add[_addr] membership_process \
              membership_wait membership_receive membership_receive_fd broadcast_address list_interfaces \
              interface_index diagnose_multicast[_addr]"
         => "this process has as many descriptors as it may."
         => "Close those that are done with, or raise the limit: ulimit -n, or setrlimit(RLIMIT_NOFILE).";
-    ENFILE: "peek_all open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
+    ENFILE: "open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
              amt_find_relays subscription_receive membership_open membership_add[_addr] membership_process \
              membership_wait membership_receive membership_receive_fd broadcast_address list_interfaces \
              interface_index diagnose_multicast[_addr]"
         => "the whole system has as many open files as it may."
         => "Compare /proc/sys/fs/file-nr with the limit, and raise it: sysctl -w fs.file-max=NUMBER.";
-    ENOMEM: "peek_all membership_open membership_receive_fd broadcast_address list_interfaces interface_index \
+    ENOMEM: "membership_open membership_receive_fd broadcast_address list_interfaces interface_index \
              diagnose_multicast[_addr] fdopen"
         => "there isn't enough memory."
         => "Free some, or raise the limit that the process runs under: ulimit -v, or its control group's memory.max.";

@@ -63,6 +63,9 @@ rows! {
         => "the time passed, and no datagram came."
         => "Call it again. If some should come, see whether the group is CASTIO_MEMBERSHIP_LIVE in \
             castio_membership_list, and check the port and whether a firewall drops them.";
+    ESHUTDOWN: "membership_receive"
+        => "reading from your socket has been ended by shutdown(SHUT_RD), and nothing is queued any more."
+        => "Close the membership and the socket: it is the end.";
     ECONNREFUSED: "membership_receive"
         => "a datagram that one of the sockets sent was refused: nobody has that port. It is told once, and nothing is \
             lost."

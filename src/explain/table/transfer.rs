@@ -103,7 +103,7 @@ rows! {
     ENOBUFS: "peek_all"
         => "the socket can't hold len bytes unread."
         => "Look at fewer bytes, or let it hold more: twice len as the third number of net.ipv4.tcp_rmem (sysctl), or \
-            as SO_RCVBUF where that was set.";
+            as SO_RCVBUF where that or SO_RCVLOWAT was set.";
     ENOSPC: "writev_all write_all"
         => "the file system is full; the first *done bytes are written."
         => "Free room (df shows how much there is), and go on behind those bytes.";

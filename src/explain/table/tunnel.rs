@@ -109,6 +109,9 @@ rows! {
     ENOBUFS: "tunnel_send"
         => "the kernel has no buffer for it, or an interface's queue is full."
         => "Send more slowly, and go on with packet *done.";
+    ESHUTDOWN: "tunnel_receive bridge_process bridge_run"
+        => "somebody has called shutdown(SHUT_RD) for the tunnel's descriptor, which belongs to the handle."
+        => "Open the tunnel anew, and leave its descriptor to it: castio_tunnel_close ends it.";
     ENETDOWN: "tunnel_send tunnel_receive"
         => "the interface on the way to the other end has gone down."
         => "Call again when it is up; the tunnel stays as it is.";

@@ -282,6 +282,7 @@ pub unsafe extern "C" fn castio_membership_receive_fd(membership: *mut castio_me
 ///
 /// Errors:
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+/// -ESHUTDOWN: reading has been ended by shutdown(SHUT_RD) on your socket, and nothing is queued.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: membership is NULL,
 /// or views with a capacity.
 /// -ECONNREFUSED and the like: an error that was pending on a socket, told once; nothing is lost.

@@ -32,7 +32,6 @@ use std::time::{Duration, Instant};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::netlink::Netlink;
-use crate::sys::poll::Events as Polled;
 use events::Events;
 use links::Links;
 use news::{LOOK, News};
@@ -240,11 +239,11 @@ impl<'fd> Manager<'fd> {
     fn pause(&self, fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Result<()> {
         let timer = self.timer().map(Deadline::At);
         match (timer, deadline.start()) {
-            (Some(mut timer), Deadline::Never) => ignore_timeout(timer.wait(fd, Polled::IN)),
+            (Some(mut timer), Deadline::Never) => ignore_timeout(timer.wait(fd)),
             (Some(Deadline::At(timer)), Deadline::At(end)) if timer < end => {
-                ignore_timeout(Deadline::At(timer).wait(fd, Polled::IN))
+                ignore_timeout(Deadline::At(timer).wait(fd))
             }
-            _ => deadline.wait(fd, Polled::IN).map(drop),
+            _ => deadline.wait(fd),
         }
     }
 
@@ -302,10 +301,10 @@ impl<'fd> Manager<'fd> {
     }
 }
 
-fn ignore_timeout(result: Result<Polled>) -> Result<()> {
+fn ignore_timeout(result: Result<()>) -> Result<()> {
     match result {
         Err(Errno::ETIMEDOUT | Errno::EAGAIN) => Ok(()),
-        result => result.map(drop),
+        result => result,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
 use crate::sys::option;
+use crate::sys::poll::{self, Events};
 
 const SLOTS: usize = 64;
 const SLOT_SIZE: usize = 65_536;
@@ -24,6 +25,10 @@ pub(super) struct Inbox {
     drops: Vec<u32>,
     /// Which socket the slots are from: up to which slot, and its number.
     runs: Vec<(usize, usize)>,
+    /// The numbers of the sockets that can be read.
+    ready: Vec<u64>,
+    /// Reading is shut down on the caller's socket.
+    is_shut: bool,
     /// Told by a socket after others had filled slots: for the next call.
     error: Option<Errno>,
 }
@@ -31,8 +36,8 @@ pub(super) struct Inbox {
 impl Inbox {
     fn open() -> Result<Inbox> {
         let (reader, readable) = (Reader::new(SLOTS, SLOT_SIZE)?, Readable::new(SLOTS)?);
-        let runs = Vec::with_capacity(SLOTS);
-        Ok(Inbox { reader, readable, drops: Vec::new(), runs, error: None })
+        let (runs, ready) = (Vec::with_capacity(SLOTS), Vec::with_capacity(SLOTS));
+        Ok(Inbox { reader, readable, drops: Vec::new(), runs, ready, is_shut: false, error: None })
     }
 
     /// Those that were made since.
@@ -54,21 +59,32 @@ impl Inbox {
     fn fill(&mut self, sockets: &Sockets<'_>) -> Result<bool> {
         self.reader.clear();
         self.runs.clear();
-        let mut is_news = false;
-        for number in self.readable.take()? {
-            if number == NEWS {
-                is_news = true;
-                continue;
-            }
-            let number = number as usize;
-            let Some(fd) = sockets.get(number).filter(|_| self.reader.has_room()) else { continue };
-            match self.reader.fill(fd) {
-                Ok(()) => self.runs.push((self.reader.filled(), number)),
-                Err(Errno::EAGAIN) => {}
-                Err(error) => self.error = Some(error),
-            }
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        ready.extend(self.readable.take()?);
+        for number in &ready {
+            let number = *number as usize;
+            let Some(fd) = sockets.get(number) else { continue };
+            let has_more = !self.reader.has_room() || self.fill_from(fd, number);
+            self.readable.settle(number as u64, has_more);
         }
+        let is_news = ready.contains(&NEWS);
+        self.ready = ready;
         Ok(is_news)
+    }
+
+    /// Fills the free slots from one socket; whether there was something.
+    fn fill_from(&mut self, fd: BorrowedFd<'_>, number: usize) -> bool {
+        match self.reader.fill(fd) {
+            Ok(()) => self.runs.push((self.reader.filled(), number)),
+            Err(Errno::EAGAIN) => {
+                let is_shut = poll::poll(fd, Events::RDHUP, 0).is_ok_and(|found| found.has(Events::RDHUP));
+                self.is_shut |= number == OWN && is_shut;
+                return false;
+            }
+            Err(error) => self.error = Some(error),
+        }
+        true
     }
 
     fn next_view(&mut self) -> Option<View<'_>> {
@@ -83,7 +99,7 @@ impl Manager<'_> {
         let inbox = match &mut self.inbox {
             Some(inbox) => inbox,
             none => {
-                let inbox = Inbox::open()?;
+                let mut inbox = Inbox::open()?;
                 inbox.readable.add(self.news.fd(), NEWS)?;
                 none.insert(inbox)
             }
@@ -143,11 +159,14 @@ impl Manager<'_> {
                 return Err(error);
             }
             let is_news = inbox.fill(&self.sockets)?;
-            let (is_filled, is_error) = (inbox.reader.has_more(), inbox.error.is_some());
+            let (is_filled, is_error, is_shut) = (inbox.reader.has_more(), inbox.error.is_some(), inbox.is_shut);
             if is_news || timer.is_some_and(|at| at <= std::time::Instant::now()) {
                 self.process()?;
             }
             if !is_filled && !is_error {
+                if is_shut {
+                    return Err(Errno::ESHUTDOWN);
+                }
                 self.pause_for_any(deadline)?;
             }
         }

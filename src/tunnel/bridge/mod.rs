@@ -25,7 +25,6 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
 use crate::sys::option::Family;
-use crate::sys::poll::Events;
 use crate::tunnel::fixed::{self, Tunnel};
 use crate::tunnel::ip::Packet;
 use crate::tunnel::listener;
@@ -96,7 +95,7 @@ impl Bridge {
                 egress.dont_loop()?;
             }
         }
-        let readable = Readable::new(READY)?;
+        let mut readable = Readable::new(READY)?;
         readable.add(tunnel.fd().ok_or(Errno::EBADF)?, TUNNEL)?;
         if let Some(ingress) = &mut ingress {
             for (fd, number) in ingress.fds()?.into_iter().zip(INGRESS..) {
@@ -165,7 +164,7 @@ impl Bridge {
                 EGRESS.. => self.follow_egress(now),
                 INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now),
                 QUERIER.. => self.hear_reports(tunnel, (number - QUERIER) as usize, now),
-                _ => self.come_out(tunnel, now),
+                _ => self.come_out(tunnel, now).map(|came| self.readable.settle(TUNNEL, came)),
             };
             result = result.and(one);
         }
@@ -194,7 +193,7 @@ impl Bridge {
                 (_, Some(timer)) => Deadline::At(timer),
                 (deadline, None) => deadline,
             };
-            match { until }.wait(self.readable.fd(), Events::IN) {
+            match { until }.wait(self.readable.fd()) {
                 Ok(_) | Err(Errno::ETIMEDOUT) => {}
                 Err(error) => return Err(error),
             }
@@ -219,8 +218,9 @@ impl Bridge {
         Ok(())
     }
 
-    /// Out of the tunnel onto the interface.
-    fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<()> {
+    /// Out of the tunnel onto the interface; whether anything came.
+    fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<bool> {
+        let mut came = false;
         loop {
             self.course.begin();
             let Bridge { course, ingress, .. } = self;
@@ -232,14 +232,14 @@ impl Bridge {
                 }
             });
             match result {
-                Ok(_) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
+                Ok(_) => came = true,
+                Err(Errno::EAGAIN) => return Ok(came),
                 Err(error) => return Err(error),
             }
             self.put_on(tunnel);
             // What is taken from the kernel doesn't show in the descriptor.
             if !tunnel.has_more() {
-                return Ok(());
+                return Ok(came);
             }
         }
     }

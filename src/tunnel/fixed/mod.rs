@@ -102,9 +102,9 @@ impl Tunnel {
             Ok(Outlet { sender: WithSocket::new(socket, |fd| Sender::open(fd, sending))?, may_fragment: false })
         };
         let senders = sockets.into_iter().map(outlet).collect::<Result<Vec<_>>>()?;
-        let readable = if senders.len() > 1 { Some(Readable::new(senders.len())?) } else { None };
+        let mut readable = if senders.len() > 1 { Some(Readable::new(senders.len())?) } else { None };
         for (outlet, number) in senders.iter().zip(0..) {
-            readable.as_ref().map_or(Ok(()), |readable| readable.add(outlet.sender.fd(), number))?;
+            readable.as_mut().map_or(Ok(()), |readable| readable.add(outlet.sender.fd(), number))?;
         }
         let mut tunnel = Tunnel {
             entry: Entry { shape: ends.shape, remote: ends.remote.ip(), ecn: options.ecn, whole: 0, in_pieces: 0 },

@@ -1,10 +1,10 @@
 //! Packets out of a tunnel, where the kernel has put them.
 
 use super::inbox::Place;
-use super::{Tunnel, is_news, started};
+use super::{Tunnel, is_news};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
-use crate::sys::poll::Events;
+use crate::waiter::Waiter;
 
 impl Tunnel {
     /// Whether packets were taken from the kernel and not yet handed out.
@@ -25,7 +25,7 @@ impl Tunnel {
         deadline: Deadline,
         mut each: impl FnMut(Place, &mut [u8]),
     ) -> Result<usize> {
-        let (mut count, mut deadline) = (0, started(deadline));
+        let (mut count, mut waiter) = (0, Waiter::to_read(deadline));
         if limit == 0 {
             return Ok(0);
         }
@@ -36,7 +36,11 @@ impl Tunnel {
             if count > 0 {
                 return Ok(count);
             }
-            self.fill(&mut deadline)?;
+            // What isn't for this tunnel may come without an end.
+            if waiter.deadline().is_over() {
+                return Err(Errno::ETIMEDOUT);
+            }
+            self.fill(&mut waiter)?;
         }
     }
 
@@ -65,13 +69,14 @@ impl Tunnel {
         }
     }
 
-    fn fill(&mut self, deadline: &mut Deadline) -> Result<()> {
+    fn fill(&mut self, waiter: &mut Waiter) -> Result<()> {
         loop {
             self.take()?;
             if self.inbox.reader.has_more() {
+                waiter.progressed();
                 return Ok(());
             }
-            deadline.wait(self.fd().ok_or(Errno::EBADF)?, Events::IN)?;
+            waiter.wait(self.fd().ok_or(Errno::EBADF)?)?;
         }
     }
 

@@ -75,7 +75,7 @@ impl<'fd> Subscription<'fd> {
         let client = Client::open(settings)?;
         let mut manager = Manager::open(fd, None, 0)?;
         manager.add(key, selector)?;
-        let readable = Readable::new(2)?;
+        let mut readable = Readable::new(2)?;
         readable.add(manager.receive_descriptor()?, NATIVE)?;
         readable.add(client.fd(), TUNNEL)?;
         Ok(Subscription {

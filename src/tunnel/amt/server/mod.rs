@@ -18,7 +18,6 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
 use crate::sys::option::Family;
-use crate::sys::poll::Events;
 use crate::sys::random;
 use fanout::Fanout;
 use ingress::Ingress;
@@ -77,7 +76,7 @@ impl Server {
         // Of IPv4 nobody can be told where only packets' payloads come in: whether they may be fragmented isn't
         // seen, and so they are.
         let told = if options.ports.is_empty() { &[Family::V4, Family::V6][..] } else { &[Family::V6] };
-        let readable = Readable::new(READY)?;
+        let mut readable = Readable::new(READY)?;
         for (listener, number) in listeners.iter().zip(0..) {
             readable.add(listener.fd(), number)?;
         }
@@ -170,7 +169,7 @@ impl Server {
                 Deadline::At(end) => end.min(timer),
                 _ => timer,
             };
-            match Deadline::At(until).wait(self.readable.fd(), Events::IN) {
+            match Deadline::At(until).wait(self.readable.fd()) {
                 Ok(_) | Err(Errno::ETIMEDOUT) => {}
                 Err(error) => return Err(error),
             }
