@@ -13,6 +13,7 @@ pub mod icmp;
 pub mod interface;
 pub mod memory;
 pub mod mmsg;
+mod mmsg_calls;
 pub mod multicast;
 pub mod names;
 pub mod netlink;
