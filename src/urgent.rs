@@ -124,11 +124,19 @@ fn wait_behind_announcement(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Resu
 /// Waits until an urgent byte is there. `EPIPE` if the peer has closed and none can come.
 pub fn wait(fd: BorrowedFd<'_>, mut deadline: Deadline) -> Result<()> {
     check_stream(fd)?;
+    if IntOption::LISTENS.get(fd)? != 0 {
+        return Err(Errno::ENOTCONN);
+    }
     let events = deadline.wait(fd, Events::PRI.and(Events::RDHUP))?;
     if events.has(Events::PRI) {
         return Ok(());
     }
-    Err(option::take_error(fd)?.unwrap_or(Errno::EPIPE))
+    Err(option::take_error(fd)?.unwrap_or_else(|| why_over(events)))
+}
+
+/// A connection that ended has the peer's end too; a socket that was never connected has none.
+fn why_over(events: Events) -> Errno {
+    if events.has(Events::RDHUP) { Errno::EPIPE } else { Errno::ENOTCONN }
 }
 
 /// Whether the urgent byte stays in the stream.
