@@ -74,7 +74,7 @@ extern "C" {
 #define CASTIO_PEEK_END 3
 
 /**
- * castio_peek_info: an error was pending on the socket.
+ * castio_peek_info: an error was pending on the socket, or the next read fails.
  */
 #define CASTIO_PEEK_ERROR 4
 
@@ -1653,7 +1653,8 @@ struct castio_socket_info {
      */
     struct sockaddr_storage peer;
     /**
-     * Bytes to read: all of a stream, the next message of others (FIONREAD); -1: not known.
+     * Bytes to read: all of a stream, the next message of others (FIONREAD), what is behind the position
+     * in a file; -1: not known.
      */
     int64_t readable;
     /**
@@ -1868,8 +1869,8 @@ int castio_explain(int code,
 
 /**
  * Sends all buffers, in order, as one stretch of a stream or as one message: sendmsg() with
- * MSG_NOSIGNAL on a socket, pwritev2() with RWF_NOSIGNAL on anything else. Goes on after partial
- * transfers and signals until everything is out.
+ * MSG_NOSIGNAL on a socket, pwritev2() with RWF_NOSIGNAL on a pipe, writev() on a file or terminal. Goes
+ * on after partial transfers and signals until everything is out.
  *
  * - fd: a socket, pipe, file or terminal, blocking or not; its mode isn't touched.
  * - iov, iovcnt: the buffers, any number of them. The array is not changed.
@@ -1883,16 +1884,21 @@ int castio_explain(int code,
  * -EAGAIN: timeout_ms is 0 and there is no room for (the rest of) the data.
  * -ETIMEDOUT: the time has passed.
  * -EPIPE, -ECONNRESET: the other end is closed; there is no SIGPIPE.
+ * -ENOTCONN: a UNIX stream socket that isn't connected (TCP says -EPIPE).
  * -EMSGSIZE: a message socket, and more than 1024 buffers (IOV_MAX: cutting the message in two
  *   would be wrong) or more bytes than a message may have.
  * -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
  * -EFAULT: iov is NULL or misaligned, or a buffer isn't readable; the data before it may be out.
  * -EBADF: fd isn't open for writing.
  * -EIO: the descriptor takes nothing and gives no error; or an input/output error.
- * Others as sendmsg() and writev(): -EDESTADDRREQ, -ECONNREFUSED, -ENOBUFS, -ENOSPC, -EFBIG.
+ * -EFBIG: the file is as long as RLIMIT_FSIZE or the file system lets it be; there is no SIGXFSZ.
+ * -EPERM: the file is sealed (F_SEAL_WRITE) or immutable; or a firewall rule refuses the datagram.
+ * Others as sendmsg() and writev(): -EDESTADDRREQ, -ECONNREFUSED, -ENOBUFS, -ENOSPC.
  *
  * Any thread; concurrent writers of one stream may mix their data. A signal handler that returns
- * doesn't end the call. Since 0.1.0. See writev(2), sendmsg(2).
+ * doesn't end the call. Kernels before Linux 6.18 have no RWF_NOSIGNAL: there, and for SIGXFSZ on files,
+ * the signal is blocked in the calling thread for each write() that doesn't wait, and taken away again
+ * if that write raised it. Since 0.1.0. See writev(2), sendmsg(2).
  */
 ssize_t castio_writev_all(int fd,
                           const struct iovec *iov,
@@ -1922,9 +1928,11 @@ ssize_t castio_writev_all(int fd,
  *   (*done bytes), its tail is gone. Or more than 1024 buffers (IOV_MAX); nothing is taken then.
  * -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
  * -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
- * -EFAULT: iov is NULL or misaligned, or a buffer isn't writable.
+ * -EFAULT: iov is NULL or misaligned, or a buffer isn't writable. *done counts what came in before that
+ *   buffer; the message of a message socket is lost then, and so is what a terminal had in hand.
  * -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
- * Others as recvmsg() and readv(): -ENOTCONN, -EIO.
+ * -ENOTCONN: a stream socket that isn't connected, or listens.
+ * Others as recvmsg() and readv(): -EIO.
  *
  * Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See readv(2),
  * recvmsg(2).
@@ -2006,7 +2014,9 @@ int castio_iov_advance(struct iovec *iov, int iovcnt, size_t bytes);
  * Sends what there is room for and never blocks, whatever the descriptor's mode, which isn't
  * touched: send() with MSG_DONTWAIT and MSG_NOSIGNAL on a socket; on a pipe pwritev2() with
  * RWF_NOWAIT; on a terminal a write through a second, non-blocking opening of it. A regular file
- * is always ready, as poll() has it.
+ * is always ready, as poll() has it. A pipe before Linux 6.4, a FIFO, and a pipe in a sandbox that
+ * refuses pwritev2() are written to by poll() and writev() of at most PIPE_BUF bytes: there another
+ * writer may fill the pipe in between, and this one waits.
  *
  * - fd: a socket, pipe, file or terminal.
  * - buf, len: the data, in bytes; length 0 sends an empty message on a message socket.
@@ -2019,6 +2029,10 @@ int castio_iov_advance(struct iovec *iov, int iovcnt, size_t bytes);
  * -EMSGSIZE: more bytes than a message may have.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't readable.
  * -EBADF: fd isn't open for writing.
+ * -EIO: the other side of the terminal is closed; or an input/output error.
+ * -ENOSPC: the file system or the device is full.
+ * -EFBIG: the file is as long as RLIMIT_FSIZE or the file system lets it be; there is no SIGXFSZ.
+ * -EPERM: the file is sealed (F_SEAL_WRITE) or immutable; or a firewall rule refuses the datagram.
  * Others as send() and write(): -EDESTADDRREQ, -ENOTCONN, -ECONNREFUSED, -ENOBUFS.
  *
  * Any thread. Doesn't wait, so no signal interrupts it. Since 0.1.0. See send(2).
@@ -2028,7 +2042,7 @@ ssize_t castio_send_nowait(int fd, const void *buf, size_t len);
 /**
  * Takes what is there and never blocks, whatever the descriptor's mode, which isn't touched:
  * recv() with MSG_DONTWAIT on a socket, and its like on a pipe, file or terminal, as in
- * castio_send_nowait.
+ * castio_send_nowait. Where that one may wait for another writer, this one may for another reader.
  *
  * - fd: a socket, pipe, file or terminal.
  * - buf, len: where the data goes, and how many bytes at most. A longer message is cut, as by
@@ -2039,14 +2053,17 @@ ssize_t castio_send_nowait(int fd, const void *buf, size_t len);
  * Errors:
  * -EAGAIN: nothing is there.
  * -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
- * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
+ * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable; a message
+ *   that was to go there is lost, and so is what a terminal had in hand.
  * -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
  * Others as recv() and read(): -ENOTCONN, -EIO.
  *
  * Any thread. Two readers of one terminal can take each other's data, and one without a
  * non-blocking opening (the master side of a pseudo-terminal) then waits. Since 0.1.0. See recv(2).
  */
-ssize_t castio_recv_nowait(int fd, void *buf, size_t len);
+ssize_t castio_recv_nowait(int fd,
+                           void *buf,
+                           size_t len);
 
 /**
  * castio_send_nowait for several buffers, in order: sendmsg() with MSG_DONTWAIT and MSG_NOSIGNAL
@@ -2084,21 +2101,32 @@ ssize_t castio_readv_nowait(int fd, const struct iovec *iov, int iovcnt);
 /* Looking at what waits =========================================================================== */
 
 /**
- * What the next read would give now, without taking it and without waiting: recv() with MSG_PEEK,
- * MSG_TRUNC and MSG_DONTWAIT on a socket; FIONREAD and poll() on a pipe, file or terminal.
+ * What the next read would give now, without taking it and without waiting: recvmsg() with MSG_PEEK,
+ * MSG_TRUNC and MSG_DONTWAIT on a socket; fstat() and the position in a file or block device;
+ * FIONREAD and poll() on a pipe or terminal.
  *
- * - fd: a socket, pipe, file or terminal.
+ * - fd: a socket, pipe, file, block device or terminal, open for reading.
  *
- * Returns the bytes that wait on a stream (up to its urgent mark), or the true length of the next
- * message on a datagram or seqpacket socket. 0 is the end of a stream, or an empty message:
- * castio_peek_info tells them apart. With UDP_GRO on, a whole train counts as one datagram.
+ * Returns the bytes that wait on a stream (up to its urgent mark, or to descriptors that come with the
+ * bytes of a UNIX stream), or the true length of the next message on a datagram or seqpacket socket.
+ * In a file these are the bytes behind the position, at most SSIZE_MAX. 0 is the end of a stream or
+ * file, or an empty message: castio_peek_info tells them apart. With UDP_GRO on, a whole train counts
+ * as one datagram.
+ *
+ * The kernel can't tell more than this of some descriptors: a terminal in canonical mode gives the sum
+ * of its lines although a read gives one line; a pipe in packet mode (O_DIRECT) gives the sum of its
+ * packets; a FIFO that no writer has opened yet gives -EAGAIN although a read says end. On a socket with
+ * SO_PEEK_OFF set, the count begins at that offset and looking moves the offset, as recv() with MSG_PEEK
+ * does.
  *
  * Errors:
  * -EAGAIN: nothing yet.
  * -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH and the like: an error that was pending on the socket.
  *   Looking takes it away; the next call tells what is behind it.
+ * -EIO: the controlling side of a pseudo-terminal whose other side is closed; a read says the same.
  * -ENOTCONN: a stream socket that isn't connected, or listens.
- * -EBADF: fd isn't open. -ENOTTY: a descriptor that can't tell.
+ * -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
+ * -ENOTTY: a descriptor that can't tell, as an eventfd or a file in /proc or /sys.
  *
  * Any thread; another reader can take the data before you do. Since 0.1.0. See recv(2), udp(7).
  */
@@ -2111,15 +2139,18 @@ ssize_t castio_peek_available(int fd);
  * - fd: a socket.
  * - buf, len: where the copy goes, and how many bytes at most. At most one message is copied.
  *
- * Returns the number of bytes copied; 0 is the end of a stream, or an empty message.
+ * Returns the number of bytes copied; 0 is the end of a stream, or an empty message. On a socket with
+ * SO_PEEK_OFF set, the copy begins at that offset and moves it.
  *
- * Errors: as castio_peek_available except -ENOTTY, and
+ * Errors: as castio_peek_available except -ENOTTY, -EIO, -EISDIR, and
  * -ENOTSOCK: fd isn't a socket.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
  *
  * Any thread. Since 0.1.0. See recv(2).
  */
-ssize_t castio_peek(int fd, void *buf, size_t len);
+ssize_t castio_peek(int fd,
+                    void *buf,
+                    size_t len);
 
 /**
  * Waits until len bytes are queued on a stream socket and copies them, without taking them: for a
@@ -2130,7 +2161,7 @@ ssize_t castio_peek(int fd, void *buf, size_t len);
  *
  * - fd: a stream socket. On a message socket this waits for the next message and copies as much of
  *   it as fits.
- * - buf, len: where the copy goes, and how many bytes.
+ * - buf, len: where the copy goes, and how many bytes; 0 bytes are there at once.
  * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
  *
  * Returns len, or less when no more can come before what is there is read: at the end of the
@@ -2161,17 +2192,21 @@ ssize_t castio_peek_all(int fd,
  * - fd: a socket, pipe, file or terminal.
  * - info: its struct_size set to sizeof *info; the rest is filled in.
  *
- * Returns 0 when info is filled in, a pending error included. Looking takes a pending error away.
+ * Returns 0 when info is filled in, a pending error included. Looking takes a pending error away. The
+ * controlling side of a pseudo-terminal whose other side is closed has the error -EIO, as often as it
+ * is asked.
  * An empty message on a seqpacket socket whose peer has closed behind it is told as the end.
  *
  * Errors (info is unchanged then):
  * -EFAULT: info is NULL. -EINVAL: struct_size is too small.
- * -EBADF: fd isn't open. -ENOTCONN: a stream socket that isn't connected, or listens.
- * -ENOTTY: a descriptor that can't tell.
+ * -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
+ * -ENOTCONN: a stream socket that isn't connected, or listens.
+ * -ENOTTY: a descriptor that can't tell, as an eventfd or a file in /proc or /sys.
  *
  * Any thread. Since 0.1.0. See recv(2), poll(2).
  */
-int castio_peek_info(int fd, struct castio_peek_info *info);
+int castio_peek_info(int fd,
+                     struct castio_peek_info *info);
 
 /* Urgent (out-of-band) data ======================================================================= */
 
@@ -2323,6 +2358,7 @@ ssize_t castio_recv_to_mark(int fd, void *buf, size_t len, int timeout_ms, int *
  * -EAGAIN: timeout_ms is 0 and there is none. -ETIMEDOUT: the time has passed.
  * -EPIPE: the peer has closed its side, and none can come. Another error that was pending on the
  *   socket (-ECONNRESET) is told instead, and taken away.
+ * -ENOTCONN: it was never connected, or listens.
  * -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See poll(2).
@@ -2371,7 +2407,7 @@ int castio_get_oob_inline(int fd);
  * Returns 0. Unicast isn't touched.
  *
  * Errors:
- * -EINVAL: ttl isn't in 0..255, or an IPv4 stream socket. -ENOPROTOOPT: an IPv6 stream socket.
+ * -EINVAL: ttl isn't in 0..255, or an IPv4 TCP socket. -ENOPROTOOPT: an IPv6 TCP socket, or MPTCP.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2386,6 +2422,7 @@ int castio_set_ttl(int fd,
  * Returns 0 to 255.
  *
  * Errors:
+ * -ENOPROTOOPT: an MPTCP socket.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2404,6 +2441,7 @@ int castio_get_ttl(int fd);
  * Returns 0.
  *
  * Errors:
+ * -ENOPROTOOPT: an MPTCP socket.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2431,8 +2469,8 @@ int castio_get_loop(int fd);
  * Returns 0.
  *
  * Errors:
- * -ENODEV: there is no such interface. -EINVAL: an empty text, or an IPv4 stream socket;
- *   -ENOPROTOOPT: an IPv6 stream socket. -EINVAL also: fd is bound to another interface.
+ * -ENODEV: there is no such interface. -EINVAL: an empty text, or an IPv4 TCP socket;
+ *   -ENOPROTOOPT: an IPv6 TCP socket, or MPTCP. -EINVAL also: fd is bound to another interface.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2473,7 +2511,7 @@ int castio_get_multicast_interface(int fd);
  * Returns 0.
  *
  * Errors:
- * -ENOPROTOOPT: IPv6, and a kernel before Linux 4.20.
+ * -ENOPROTOOPT: IPv6, and a kernel before Linux 4.20; or an MPTCP socket.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *

@@ -196,6 +196,7 @@ pub unsafe extern "C" fn castio_recv_to_mark(
 /// -EAGAIN: timeout_ms is 0 and there is none. -ETIMEDOUT: the time has passed.
 /// -EPIPE: the peer has closed its side, and none can come. Another error that was pending on the
 ///   socket (-ECONNRESET) is told instead, and taken away.
+/// -ENOTCONN: it was never connected, or listens.
 /// -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See poll(2).
