@@ -9,9 +9,10 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::file;
 use crate::sys::memory::Sink;
-use crate::sys::option::{self, SocketType};
+use crate::sys::option::{self, IntOption, SocketType};
 use crate::sys::poll::{self, Events};
-use crate::sys::socket::{self, Flags};
+use crate::sys::socket::{self, Flags, PEEK_LENGTH_MAX};
+use crate::sys::status::{self, Access, Format};
 use crate::waiter::Waiter;
 use whole::Whole;
 
@@ -28,7 +29,7 @@ const PROBE: usize = 1024;
 pub fn available(fd: BorrowedFd<'_>) -> Result<usize> {
     match probe(fd) {
         Ok(PROBE) => whole_queue(fd),
-        Err(Errno::ENOTSOCK) => available_in_file(fd),
+        Err(Errno::ENOTSOCK) => available_elsewhere(fd),
         result => result,
     }
 }
@@ -38,24 +39,74 @@ fn probe(fd: BorrowedFd<'_>) -> Result<usize> {
     socket::recv(fd, Sink::from(&mut probe[..]), PEEK.and(Flags::TRUNC))
 }
 
-/// The probe was filled: to the brim by a message, or by a stream that may hold more. FIONREAD
-/// tells on a stream; on a seqpacket socket it would add messages up.
+/// The probe was filled: to the brim by a message, or by a stream that may hold more. FIONREAD would count over the
+/// urgent mark of a UNIX stream, and add the messages of a seqpacket socket up.
 #[cold]
 fn whole_queue(fd: BorrowedFd<'_>) -> Result<usize> {
     match option::socket_type(fd)? {
-        SocketType::Stream => Ok(file::bytes_waiting(fd)?.max(PROBE)),
+        // With SO_PEEK_OFF the probe has moved the place where the next peek begins.
+        SocketType::Stream if IntOption::PEEK_OFFSET.get(fd).is_ok_and(|offset| offset >= 0) => {
+            Ok(PROBE + socket::peek_length(fd).unwrap_or(0))
+        }
+        SocketType::Stream => match socket::peek_length(fd)? {
+            PEEK_LENGTH_MAX => Ok(file::bytes_waiting(fd).unwrap_or(0).max(PEEK_LENGTH_MAX)),
+            bytes => Ok(bytes.max(PROBE)),
+        },
         _ => Ok(PROBE),
     }
 }
 
 #[cold]
-fn available_in_file(fd: BorrowedFd<'_>) -> Result<usize> {
-    match file::bytes_waiting(fd)? {
-        0 => {}
-        bytes => return Ok(bytes),
+fn available_elsewhere(fd: BorrowedFd<'_>) -> Result<usize> {
+    match status::access(fd) {
+        Ok(Access::Write | Access::Path) | Err(Errno::EBADF) => return Err(Errno::EBADF),
+        // A sandbox that refuses the question doesn't stop the others.
+        _ => {}
     }
-    // Nothing: but a reader is told of the end by being woken.
-    if poll::poll(fd, Events::IN, 0)?.is_empty() { Err(Errno::EAGAIN) } else { Ok(0) }
+    match status::stat(fd).map(|stat| (stat.format, stat.size)) {
+        Ok((Format::Directory, _)) => Err(Errno::EISDIR),
+        Ok((Format::File, _)) => bytes_in_file(fd),
+        Ok((Format::BlockDevice, _)) => bytes_behind_position(fd, file::device_size(fd)?),
+        _ => available_in_queue(fd),
+    }
+}
+
+/// What is left of a regular file. `ENOTTY` for one whose length says nothing.
+pub fn bytes_in_file(fd: BorrowedFd<'_>) -> Result<usize> {
+    if status::is_made_up(fd) { Err(Errno::ENOTTY) } else { bytes_behind_position(fd, status::stat(fd)?.size) }
+}
+
+/// FIONREAD is an int, and so is 0 for 4 GiB.
+fn bytes_behind_position(fd: BorrowedFd<'_>, size: u64) -> Result<usize> {
+    let left = size.saturating_sub(file::position(fd)?);
+    Ok(usize::try_from(left).unwrap_or(usize::MAX).min(isize::MAX.unsigned_abs()))
+}
+
+/// On a pipe or a terminal.
+fn available_in_queue(fd: BorrowedFd<'_>) -> Result<usize> {
+    let bytes = match file::bytes_waiting(fd) {
+        // A terminal whose controlling side is closed: what follows tells.
+        Err(Errno::EIO) => 0,
+        Ok(bytes) => bytes,
+        Err(Errno::EBADF) => return Err(Errno::EBADF),
+        Err(_) => return Err(Errno::ENOTTY),
+    };
+    let is_terminal = file::is_terminal(fd);
+    if bytes > 0 && !is_terminal {
+        return Ok(bytes);
+    }
+    let events = poll::poll(fd, Events::IN.and(Events::PRI), 0)?;
+    if is_terminal && file::is_in_packet_mode(fd) && events.has(Events::IN.and(Events::PRI)) {
+        // Every read begins with a byte that tells what it is, and one of control has no others (ioctl_tty(2)).
+        return Ok(if events.has(Events::PRI) { 1 } else { bytes + 1 });
+    }
+    match bytes {
+        // The controlling side of a terminal that nobody has open: a read is refused, not ended.
+        0 if is_terminal && events.has(Events::HUP) && !events.has(Events::IN) => Err(Errno::EIO),
+        // Nothing: but a reader is told of the end by being woken.
+        0 if events.is_empty() => Err(Errno::EAGAIN),
+        bytes => Ok(bytes),
+    }
 }
 
 /// Copies what waits without taking it; at most one message.
@@ -94,7 +145,13 @@ pub fn info(fd: BorrowedFd<'_>) -> Result<State> {
 fn is_of_the_call(error: Errno) -> bool {
     matches!(
         error,
-        Errno::EBADF | Errno::EINVAL | Errno::ENOTCONN | Errno::ENOTSOCK | Errno::ENOTTY | Errno::EOPNOTSUPP
+        Errno::EBADF
+            | Errno::EINVAL
+            | Errno::EISDIR
+            | Errno::ENOTCONN
+            | Errno::ENOTSOCK
+            | Errno::ENOTTY
+            | Errno::EOPNOTSUPP
     )
 }
 
@@ -115,6 +172,10 @@ fn zero(fd: BorrowedFd<'_>) -> Result<State> {
 /// the stream, or its urgent mark; on a message socket, the next message as far as it fits.
 /// `ENOBUFS` if the socket can't hold so much unread.
 pub fn all(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: Deadline) -> Result<usize> {
+    if bytes.is_empty() {
+        // A peek of nothing waits for something on TCP, and takes a pending error away.
+        return option::socket_type(fd).map(|_| 0);
+    }
     let found = match peek(fd, bytes) {
         Ok(found) if found == bytes.len() || found == 0 => return Ok(found),
         Ok(found) => found,

@@ -130,6 +130,9 @@ fn check_pending(fd: BorrowedFd<'_>, events: Events) -> Result<()> {
 /// Waits until an urgent byte is there. `EPIPE` if the peer has closed and none can come.
 pub fn wait(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
     check_stream(fd)?;
+    if IntOption::LISTENS.get(fd)? != 0 {
+        return Err(Errno::ENOTCONN);
+    }
     let mut waiter = Waiter::new(Events::PRI.and(Events::RDHUP), deadline);
     loop {
         let events = waiter.wait(fd)?;
@@ -137,10 +140,15 @@ pub fn wait(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
             return Ok(());
         }
         if events.has(Events::RDHUP.and(Events::HUP)) {
-            return Err(option::take_error(fd)?.unwrap_or(Errno::EPIPE));
+            return Err(option::take_error(fd)?.unwrap_or_else(|| why_over(events)));
         }
         check_pending(fd, events)?;
     }
+}
+
+/// A connection that ended has the peer's end too; a socket that was never connected has none.
+fn why_over(events: Events) -> Errno {
+    if events.has(Events::RDHUP) { Errno::EPIPE } else { Errno::ENOTCONN }
 }
 
 /// Whether the urgent byte stays in the stream.

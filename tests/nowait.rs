@@ -349,3 +349,13 @@ fn a_loop_of_ones_own_sends_everything() {
         assert!(got == bytes, "{kind:?}");
     }
 }
+
+#[test]
+fn more_buffers_than_a_system_call_takes_are_refused_everywhere() {
+    for Pair { kind, writer, reader } in pairs(&EVERY_KIND) {
+        let refused = if kind.is_socket() { EMSGSIZE } else { EINVAL };
+        let bytes = pattern(1_025);
+        assert_eq!(sendv(&writer, &bytes, 1), -refused as isize, "{kind:?}");
+        assert_eq!(recvv(&reader, 1_025, 1), Err(-refused as isize), "{kind:?}");
+    }
+}

@@ -1,18 +1,19 @@
-//! No function raises SIGPIPE, and none touches the signal's handling to avoid it. Also on kernels
+//! No function raises SIGPIPE or SIGXFSZ, and none touches the signal's handling to avoid it. Also on kernels
 //! before Linux 6.18, whose pwritev2() has no RWF_NOSIGNAL: a filter makes this one like them.
 
 mod support;
 
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use castio::ffi::nowait::{castio_send_nowait, castio_writev_nowait};
 use castio::ffi::urgent::castio_send_oob;
 use castio::ffi::vectored::{castio_write_all, castio_writev_all};
 use libc::{EPIPE, SIGPIPE, sigset_t};
 use support::descriptors::*;
-
-const RWF_NOSIGNAL: u32 = 0x100;
+use support::seccomp;
 
 /// What can be closed at the other end.
 const KINDS: [Kind; 6] = [UnixStream, SeqPacket, Pipe, Fifo, Tcp4, Tcp6];
@@ -64,30 +65,6 @@ fn broken() -> Vec<(Kind, OwnedFd)> {
         .collect()
 }
 
-/// Makes pwritev2() with RWF_NOSIGNAL fail in this process, as older kernels do.
-fn be_an_older_kernel() {
-    let jump = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
-    let load = |offset: u32| jump(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0);
-    let give = |value: u32| jump(libc::BPF_RET | libc::BPF_K, value, 0, 0);
-    // seccomp_data: the number, the architecture, the instruction pointer, six arguments. The
-    // flags are the sixth, and fit into its lower half.
-    let flags = 16 + 5 * 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
-    let mut program = [
-        load(0),
-        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_pwritev2 as u32, 0, 3),
-        load(flags),
-        jump(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, RWF_NOSIGNAL, 0, 1),
-        give(libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32),
-        give(libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the filter is valid, and the kernel copies it.
-    unsafe {
-        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-        check(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter));
-    }
-}
-
 fn signal_mask() -> sigset_t {
     // SAFETY: there is room for the mask.
     unsafe {
@@ -134,7 +111,7 @@ fn in_mortal_child(what: &str, step: impl Fn() -> i32) {
             // SAFETY: the default action needs no handler.
             unsafe { libc::signal(SIGPIPE, libc::SIG_DFL) };
             if older {
-                be_an_older_kernel();
+                seccomp::no_nosignal();
             }
             step()
         });
@@ -242,7 +219,7 @@ fn an_older_kernel_writes_the_same() {
             let [now, older] = [false, true].map(|older| {
                 let status = in_child(|| {
                     if older {
-                        be_an_older_kernel();
+                        seccomp::no_nosignal();
                     }
                     call(writer.as_raw_fd()) as i32
                 });
@@ -265,7 +242,7 @@ fn an_older_kernel_neither_blocks_nor_loses() {
             let full = writer.try_clone().unwrap();
             let status = promptly(move || {
                 in_child(|| {
-                    be_an_older_kernel();
+                    seccomp::no_nosignal();
                     // SAFETY: the bytes are readable.
                     unsafe { castio_send_nowait(full.as_raw_fd(), b"data".as_ptr().cast(), 4) as i32 }
                 })
@@ -277,5 +254,87 @@ fn an_older_kernel_neither_blocks_nor_loses() {
         });
         assert_eq!(take_exact(&reader, filled).len(), filled, "{kind:?}");
         assert!(is_empty(&reader), "{kind:?}");
+    }
+}
+
+/// The kernel raises the signal for a write of which a part went out, too.
+#[test]
+fn a_reader_that_goes_away_during_a_long_write_raises_none() {
+    for kind in [Pipe, Fifo] {
+        for timeout_ms in [-1, 20_000] {
+            in_mortal_child(&format!("{kind:?} {timeout_ms}"), || {
+                let Pair { writer, reader, .. } = pair(kind);
+                let (bytes, mut done) = (vec![0; 1 << 20], 0);
+                let result = std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        take_exact(&reader, 100_000);
+                        drop(reader);
+                    });
+                    let (at, len) = (bytes.as_ptr().cast(), bytes.len());
+                    // SAFETY: the bytes are readable, and there is a place for the count.
+                    unsafe { castio_write_all(writer.as_raw_fd(), at, len, timeout_ms, &raw mut done) }
+                });
+                i32::from(result != -EPIPE as isize) + 2 * i32::from(done < 100_000)
+            });
+        }
+    }
+}
+
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count(_: c_int) {
+    HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Each is waited for, so that one that a failing write took away would be missed for ever.
+#[test]
+fn signals_that_others_send_to_the_process_meanwhile_are_all_handled() {
+    const MANY: usize = 2_000;
+    let Pair { writer, reader, .. } = pair(Pipe);
+    drop(reader);
+    in_mortal_child("signals of others", || {
+        // SAFETY: the handler only counts.
+        unsafe { libc::signal(SIGPIPE, count as extern "C" fn(c_int) as libc::sighandler_t) };
+        let (is_over, start) = (AtomicBool::new(false), Instant::now());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                block_sigpipe();
+                for number in 1..=MANY {
+                    // SAFETY: takes no pointer.
+                    unsafe { libc::kill(libc::getpid(), SIGPIPE) };
+                    while HANDLED.load(Ordering::SeqCst) < number && start.elapsed() < PATIENCE / 2 {
+                        std::thread::yield_now();
+                    }
+                }
+                is_over.store(true, Ordering::SeqCst);
+            });
+            while !is_over.load(Ordering::SeqCst) {
+                write_all(writer.as_raw_fd(), 0);
+            }
+        });
+        i32::from(HANDLED.load(Ordering::SeqCst) != MANY) + 2 * i32::from(start.elapsed() > PATIENCE / 2)
+    });
+}
+
+#[test]
+fn a_file_at_its_limit_raises_none_either() {
+    let file = pair(File).writer;
+    for (name, call) in CALLS {
+        in_mortal_child(&format!("RLIMIT_FSIZE, {name}"), || {
+            let limit = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };
+            let (bytes, mut done) = (vec![0; 10_000], 0);
+            let before = signal_mask();
+            // SAFETY: the limit and the bytes are readable, and there is a place for the count.
+            let result = unsafe {
+                libc::ftruncate(file.as_raw_fd(), 0);
+                libc::lseek(file.as_raw_fd(), 0, libc::SEEK_SET);
+                libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit);
+                castio_write_all(file.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), -1, &raw mut done)
+            };
+            i32::from(result != -libc::EFBIG as isize)
+                + 2 * i32::from(done != 4096)
+                + 4 * i32::from(call(file.as_raw_fd()) != -libc::EFBIG as isize)
+                + 8 * i32::from(!same(&before, &signal_mask()))
+        });
     }
 }

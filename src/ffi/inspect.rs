@@ -63,7 +63,8 @@ pub struct castio_socket_info {
     pub bound: sockaddr_storage,
     /// The address it is connected to; AF_UNSPEC if it isn't. A UNIX socket's peer may have no name.
     pub peer: sockaddr_storage,
-    /// Bytes to read: all of a stream, the next message of others (FIONREAD); -1: not known.
+    /// Bytes to read: all of a stream, the next message of others (FIONREAD), what is behind the position
+    /// in a file; -1: not known.
     pub readable: i64,
     /// What waits to be read, in bytes of memory as receive_buffer limits them (SO_MEMINFO); -1: not
     /// known.

@@ -11,7 +11,9 @@ use crate::nowait;
 /// Sends what there is room for and never blocks, whatever the descriptor's mode, which isn't
 /// touched: send() with MSG_DONTWAIT and MSG_NOSIGNAL on a socket; on a pipe pwritev2() with
 /// RWF_NOWAIT; on a terminal a write through a second, non-blocking opening of it. A regular file
-/// is always ready, as poll() has it.
+/// is always ready, as poll() has it. A pipe before Linux 6.4, a FIFO, and a pipe in a sandbox that
+/// refuses pwritev2() are written to by poll() and writev() of at most PIPE_BUF bytes: there another
+/// writer may fill the pipe in between, and this one waits.
 ///
 /// - fd: a socket, pipe, file or terminal.
 /// - buf, len: the data, in bytes; length 0 sends an empty message on a message socket.
@@ -24,6 +26,10 @@ use crate::nowait;
 /// -EMSGSIZE: more bytes than a message may have.
 /// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't readable.
 /// -EBADF: fd isn't open for writing.
+/// -EIO: the other side of the terminal is closed; or an input/output error.
+/// -ENOSPC: the file system or the device is full.
+/// -EFBIG: the file is as long as RLIMIT_FSIZE or the file system lets it be; there is no SIGXFSZ.
+/// -EPERM: the file is sealed (F_SEAL_WRITE) or immutable; or a firewall rule refuses the datagram.
 /// Others as send() and write(): -EDESTADDRREQ, -ENOTCONN, -ECONNREFUSED, -ENOBUFS.
 ///
 /// Any thread. Doesn't wait, so no signal interrupts it. Since 0.1.0. See send(2).
@@ -35,7 +41,7 @@ pub unsafe extern "C" fn castio_send_nowait(fd: c_int, buf: *const c_void, len: 
 
 /// Takes what is there and never blocks, whatever the descriptor's mode, which isn't touched:
 /// recv() with MSG_DONTWAIT on a socket, and its like on a pipe, file or terminal, as in
-/// castio_send_nowait.
+/// castio_send_nowait. Where that one may wait for another writer, this one may for another reader.
 ///
 /// - fd: a socket, pipe, file or terminal.
 /// - buf, len: where the data goes, and how many bytes at most. A longer message is cut, as by
@@ -46,7 +52,8 @@ pub unsafe extern "C" fn castio_send_nowait(fd: c_int, buf: *const c_void, len: 
 /// Errors:
 /// -EAGAIN: nothing is there.
 /// -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
-/// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
+/// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable; a message
+///   that was to go there is lost, and so is what a terminal had in hand.
 /// -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
 /// Others as recv() and read(): -ENOTCONN, -EIO.
 ///

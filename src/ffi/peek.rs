@@ -9,21 +9,32 @@ use super::guard::guard;
 use crate::deadline::Deadline;
 use crate::peek::{self, State};
 
-/// What the next read would give now, without taking it and without waiting: recv() with MSG_PEEK,
-/// MSG_TRUNC and MSG_DONTWAIT on a socket; FIONREAD and poll() on a pipe, file or terminal.
+/// What the next read would give now, without taking it and without waiting: recvmsg() with MSG_PEEK,
+/// MSG_TRUNC and MSG_DONTWAIT on a socket; fstat() and the position in a file or block device;
+/// FIONREAD and poll() on a pipe or terminal.
 ///
-/// - fd: a socket, pipe, file or terminal.
+/// - fd: a socket, pipe, file, block device or terminal, open for reading.
 ///
-/// Returns the bytes that wait on a stream (up to its urgent mark), or the true length of the next
-/// message on a datagram or seqpacket socket. 0 is the end of a stream, or an empty message:
-/// castio_peek_info tells them apart. With UDP_GRO on, a whole train counts as one datagram.
+/// Returns the bytes that wait on a stream (up to its urgent mark, or to descriptors that come with the
+/// bytes of a UNIX stream), or the true length of the next message on a datagram or seqpacket socket.
+/// In a file these are the bytes behind the position, at most SSIZE_MAX. 0 is the end of a stream or
+/// file, or an empty message: castio_peek_info tells them apart. With UDP_GRO on, a whole train counts
+/// as one datagram.
+///
+/// The kernel can't tell more than this of some descriptors: a terminal in canonical mode gives the sum
+/// of its lines although a read gives one line; a pipe in packet mode (O_DIRECT) gives the sum of its
+/// packets; a FIFO that no writer has opened yet gives -EAGAIN although a read says end. On a socket with
+/// SO_PEEK_OFF set, the count begins at that offset and looking moves the offset, as recv() with MSG_PEEK
+/// does.
 ///
 /// Errors:
 /// -EAGAIN: nothing yet.
 /// -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH and the like: an error that was pending on the socket.
 ///   Looking takes it away; the next call tells what is behind it.
+/// -EIO: the controlling side of a pseudo-terminal whose other side is closed; a read says the same.
 /// -ENOTCONN: a stream socket that isn't connected, or listens.
-/// -EBADF: fd isn't open. -ENOTTY: a descriptor that can't tell.
+/// -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
+/// -ENOTTY: a descriptor that can't tell, as an eventfd or a file in /proc or /sys.
 ///
 /// Any thread; another reader can take the data before you do. Since 0.1.0. See recv(2), udp(7).
 #[unsafe(no_mangle)]
@@ -37,9 +48,10 @@ pub unsafe extern "C" fn castio_peek_available(fd: c_int) -> ssize_t {
 /// - fd: a socket.
 /// - buf, len: where the copy goes, and how many bytes at most. At most one message is copied.
 ///
-/// Returns the number of bytes copied; 0 is the end of a stream, or an empty message.
+/// Returns the number of bytes copied; 0 is the end of a stream, or an empty message. On a socket with
+/// SO_PEEK_OFF set, the copy begins at that offset and moves it.
 ///
-/// Errors: as castio_peek_available except -ENOTTY, and
+/// Errors: as castio_peek_available except -ENOTTY, -EIO, -EISDIR, and
 /// -ENOTSOCK: fd isn't a socket.
 /// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
 ///
@@ -60,7 +72,7 @@ pub unsafe extern "C" fn castio_peek(fd: c_int, buf: *mut c_void, len: usize) ->
 ///
 /// - fd: a stream socket. On a message socket this waits for the next message and copies as much of
 ///   it as fits.
-/// - buf, len: where the copy goes, and how many bytes.
+/// - buf, len: where the copy goes, and how many bytes; 0 bytes are there at once.
 /// - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
 ///
 /// Returns len, or less when no more can come before what is there is read: at the end of the
@@ -92,7 +104,7 @@ pub const CASTIO_PEEK_DATA: c_int = 1;
 pub const CASTIO_PEEK_EMPTY_MESSAGE: c_int = 2;
 /// castio_peek_info: the end; the peer won't send any more.
 pub const CASTIO_PEEK_END: c_int = 3;
-/// castio_peek_info: an error was pending on the socket.
+/// castio_peek_info: an error was pending on the socket, or the next read fails.
 pub const CASTIO_PEEK_ERROR: c_int = 4;
 
 /// What waits on a descriptor: see castio_peek_info().
@@ -115,13 +127,16 @@ pub struct castio_peek_info {
 /// - fd: a socket, pipe, file or terminal.
 /// - info: its struct_size set to sizeof *info; the rest is filled in.
 ///
-/// Returns 0 when info is filled in, a pending error included. Looking takes a pending error away.
+/// Returns 0 when info is filled in, a pending error included. Looking takes a pending error away. The
+/// controlling side of a pseudo-terminal whose other side is closed has the error -EIO, as often as it
+/// is asked.
 /// An empty message on a seqpacket socket whose peer has closed behind it is told as the end.
 ///
 /// Errors (info is unchanged then):
 /// -EFAULT: info is NULL. -EINVAL: struct_size is too small.
-/// -EBADF: fd isn't open. -ENOTCONN: a stream socket that isn't connected, or listens.
-/// -ENOTTY: a descriptor that can't tell.
+/// -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
+/// -ENOTCONN: a stream socket that isn't connected, or listens.
+/// -ENOTTY: a descriptor that can't tell, as an eventfd or a file in /proc or /sys.
 ///
 /// Any thread. Since 0.1.0. See recv(2), poll(2).
 #[unsafe(no_mangle)]

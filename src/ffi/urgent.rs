@@ -197,6 +197,7 @@ pub unsafe extern "C" fn castio_recv_to_mark(
 /// -EPIPE: the peer has closed its side, and none can come. Another error that was pending on the
 ///   socket (SO_ERROR: -ECONNRESET) is told instead, and taken away. What lies on the error queue is no
 ///   error of the connection, and stays there.
+/// -ENOTCONN: it was never connected, or listens.
 /// -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See poll(2).

@@ -11,8 +11,8 @@ use crate::sys::memory::{self, Out};
 use crate::vectored;
 
 /// Sends all buffers, in order, as one stretch of a stream or as one message: sendmsg() with
-/// MSG_NOSIGNAL on a socket, pwritev2() with RWF_NOSIGNAL on anything else. Goes on after partial
-/// transfers and signals until everything is out.
+/// MSG_NOSIGNAL on a socket, pwritev2() with RWF_NOSIGNAL on a pipe, writev() on a file or terminal. Goes
+/// on after partial transfers and signals until everything is out.
 ///
 /// - fd: a socket, pipe, file or terminal, blocking or not; its mode isn't touched.
 /// - iov, iovcnt: the buffers, any number of them. The array is not changed.
@@ -26,16 +26,21 @@ use crate::vectored;
 /// -EAGAIN: timeout_ms is 0 and there is no room for (the rest of) the data.
 /// -ETIMEDOUT: the time has passed.
 /// -EPIPE, -ECONNRESET: the other end is closed; there is no SIGPIPE.
+/// -ENOTCONN: a UNIX stream socket that isn't connected (TCP says -EPIPE).
 /// -EMSGSIZE: a message socket, and more than 1024 buffers (IOV_MAX: cutting the message in two
 ///   would be wrong) or more bytes than a message may have.
 /// -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
 /// -EFAULT: iov is NULL or misaligned, or a buffer isn't readable; the data before it may be out.
 /// -EBADF: fd isn't open for writing.
 /// -EIO: the descriptor takes nothing and gives no error; or an input/output error.
-/// Others as sendmsg() and writev(): -EDESTADDRREQ, -ECONNREFUSED, -ENOBUFS, -ENOSPC, -EFBIG.
+/// -EFBIG: the file is as long as RLIMIT_FSIZE or the file system lets it be; there is no SIGXFSZ.
+/// -EPERM: the file is sealed (F_SEAL_WRITE) or immutable; or a firewall rule refuses the datagram.
+/// Others as sendmsg() and writev(): -EDESTADDRREQ, -ECONNREFUSED, -ENOBUFS, -ENOSPC.
 ///
 /// Any thread; concurrent writers of one stream may mix their data. A signal handler that returns
-/// doesn't end the call. Since 0.1.0. See writev(2), sendmsg(2).
+/// doesn't end the call. Kernels before Linux 6.18 have no RWF_NOSIGNAL: there, and for SIGXFSZ on files,
+/// the signal is blocked in the calling thread for each write() that doesn't wait, and taken away again
+/// if that write raised it. Since 0.1.0. See writev(2), sendmsg(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_writev_all(
     fd: c_int,
@@ -74,9 +79,11 @@ pub unsafe extern "C" fn castio_writev_all(
 ///   (*done bytes), its tail is gone. Or more than 1024 buffers (IOV_MAX); nothing is taken then.
 /// -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
 /// -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
-/// -EFAULT: iov is NULL or misaligned, or a buffer isn't writable.
+/// -EFAULT: iov is NULL or misaligned, or a buffer isn't writable. *done counts what came in before that
+///   buffer; the message of a message socket is lost then, and so is what a terminal had in hand.
 /// -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
-/// Others as recvmsg() and readv(): -ENOTCONN, -EIO.
+/// -ENOTCONN: a stream socket that isn't connected, or listens.
+/// Others as recvmsg() and readv(): -EIO.
 ///
 /// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See readv(2),
 /// recvmsg(2).

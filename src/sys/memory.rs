@@ -135,6 +135,20 @@ impl<'a, Direction> List<'a, Direction> {
         Region { iov: *first, memory: PhantomData }.prefix(limit)
     }
 
+    /// Its first regions that hold at most `limit` bytes together; `None` if the first one with bytes has more.
+    pub fn within(&self, limit: usize) -> Option<Self> {
+        let (mut bytes, mut count) = (0, 0);
+        for entry in self.entries() {
+            match entry.iov_len.checked_add(bytes) {
+                Some(sum) if sum <= limit => bytes = sum,
+                _ if bytes == 0 => return None,
+                _ => break,
+            }
+            count += 1;
+        }
+        Some(List { count, ..*self })
+    }
+
     pub(super) fn entries(&self) -> &'a [iovec] {
         if self.count == 0 {
             return &[];
@@ -272,6 +286,18 @@ mod tests {
         assert_eq!(total(&lengths(&[isize::MAX as usize, 1])), Err(Errno::EINVAL));
         assert_eq!(total(&lengths(&[usize::MAX, 1])), Err(Errno::EINVAL));
         assert_eq!(total(&lengths(&[usize::MAX; 3])), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn whole_regions_within_a_limit_are_taken_together() {
+        let entries = lengths(&[0, 3, 0, 3, 3, 9]);
+        // SAFETY: the entries are only looked at.
+        let list: Gather = unsafe { List::from_raw(entries.as_ptr(), entries.len()) };
+        let counts = [2, 3, 5, 6, 8, 9, 17, 18].map(|limit| list.within(limit).map(|part| part.count()));
+        assert_eq!(counts, [None, Some(3), Some(3), Some(4), Some(4), Some(5), Some(5), Some(6)]);
+        // SAFETY: as above.
+        let nothing: Gather = unsafe { List::from_raw(entries.as_ptr(), 1) };
+        assert_eq!(nothing.within(0).map(|part| part.count()), Some(1));
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{c_uint, iovec, mmsghdr, sockaddr_storage, socklen_t};
+use libc::{iovec, mmsghdr, sockaddr_storage, socklen_t};
 
 use super::control::{self, ControlBuffer, Told};
 use super::memory::{Gather, IOV_MAX, Source};
 use super::packet::LinkAddress;
 use super::sockaddr::{CompactAddress, SocketAddress};
 use super::socket::{Flags, empty_message};
-use super::{length, sockaddr, value};
+use super::{length, mmsg_calls, sockaddr};
 use crate::error::{Errno, Result};
 
 /// The most messages that one system call takes (`UIO_MAXIOV`).
@@ -174,13 +174,13 @@ impl<'a> SendBatch<'a> {
         for (message, control) in self.messages.iter_mut().zip(&mut self.controls) {
             control.attach(&mut message.msg_hdr);
         }
-        let (fd, flags, count) = (fd.as_raw_fd(), flags.raw(), self.messages.len() as c_uint);
+        let flags = flags.raw();
         if let [only] = self.messages.as_slice() {
             // SAFETY: the message points to memory of the caller's and of ours, all alive.
-            return length(unsafe { libc::sendmsg(fd, &raw const only.msg_hdr, flags) }).map(|_| 1);
+            return length(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const only.msg_hdr, flags) }).map(|_| 1);
         }
         // SAFETY: as above, for each message.
-        value(unsafe { libc::sendmmsg(fd, self.messages.as_mut_ptr(), count, flags as _) }).map(|sent| sent as usize)
+        unsafe { mmsg_calls::send(fd, &mut self.messages, flags) }
     }
 }
 
@@ -208,6 +208,7 @@ pub struct ReceiveRing {
     slot_size: usize,
     /// How many of the first messages the kernel has written to.
     used: usize,
+    receiver: mmsg_calls::Receiver,
 }
 
 // SAFETY: the pointers in it are to its own memory.
@@ -252,6 +253,7 @@ impl ReceiveRing {
             memory,
             slot_size,
             used: slots,
+            receiver: mmsg_calls::Receiver::default(),
         };
         for index in 0..slots {
             let base = ring.memory.as_mut_ptr().wrapping_add(index * slot_size).cast();
@@ -278,10 +280,8 @@ impl ReceiveRing {
         }
         let flags = Flags::DONTWAIT.and(Flags::TRUNC).raw();
         let free = self.messages.get_mut(first..).unwrap_or_default();
-        let (fd, at, count) = (fd.as_raw_fd(), free.as_mut_ptr(), free.len() as c_uint);
         // SAFETY: every message points to memory of this ring, which is alive and large enough.
-        let filled = value(unsafe { libc::recvmmsg(fd, at, count, flags as _, std::ptr::null_mut()) });
-        let filled = filled.map(|filled| filled as usize);
+        let filled = unsafe { self.receiver.receive(fd, free, flags) };
         self.used = first + filled.unwrap_or(0);
         filled
     }

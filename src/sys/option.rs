@@ -175,8 +175,12 @@ pub(super) fn get<T: Copy>(fd: BorrowedFd<'_>, level: c_int, name: c_int, value:
     let mut len = size_of::<T>() as socklen_t;
     let at = (&raw mut *value).cast::<c_void>();
     // SAFETY: there is room for the value, and `len` says so; every C value of those asked for is valid.
-    done(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, at, &raw mut len) })?;
-    Ok(len as usize)
+    match done(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, at, &raw mut len) }) {
+        Ok(()) => Ok(len as usize),
+        // MPTCP asked for an option that it hasn't; setsockopt(2) and every other protocol say ENOPROTOOPT.
+        Err(Errno::EOPNOTSUPP) => Err(Errno::ENOPROTOOPT),
+        Err(error) => Err(error),
+    }
 }
 
 /// setsockopt(2) with a plain C value.
@@ -376,11 +380,14 @@ pub fn take_error(fd: BorrowedFd<'_>) -> Result<Option<Errno>> {
     })
 }
 
-/// ioctl(SIOCATMARK): whether the next byte is at the urgent mark.
+/// ioctl(SIOCATMARK): whether the next byte is at the urgent mark. `EOPNOTSUPP` on a socket that has none.
 pub fn at_mark(fd: BorrowedFd<'_>) -> Result<bool> {
     const SIOCATMARK: libc::Ioctl = 0x8905;
     let mut found: c_int = 0;
     // SAFETY: SIOCATMARK writes one int.
-    value(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCATMARK, &raw mut found) })?;
-    Ok(found != 0)
+    match value(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCATMARK, &raw mut found) }) {
+        Ok(_) => Ok(found != 0),
+        Err(Errno::ENOTTY) => Err(Errno::EOPNOTSUPP),
+        Err(error) => Err(error),
+    }
 }

@@ -49,6 +49,11 @@ impl Events {
         self.0 & other.0 != 0
     }
 
+    /// Whether all of another's are set.
+    pub const fn has_all(self, other: Events) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// Whether nothing is set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -60,7 +60,21 @@ pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, flags: Flags) -> Result<usize
 /// recv(2).
 pub fn recv(fd: BorrowedFd<'_>, bytes: Sink<'_>, flags: Flags) -> Result<usize> {
     // SAFETY: a Sink is memory that the kernel may write.
-    length(unsafe { libc::recv(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) })
+    match length(unsafe { libc::recv(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) }) {
+        Err(Errno::EINVAL) => Err(why_invalid(fd)),
+        result => result,
+    }
+}
+
+/// A UNIX stream socket that isn't connected, or listens, says `EINVAL` where others say `ENOTCONN`; so does TCP when
+/// it is asked for urgent data. `EINVAL` if that isn't the reason.
+#[cold]
+fn why_invalid(fd: BorrowedFd<'_>) -> Errno {
+    let is_stream = IntOption::TYPE.get(fd) == Ok(libc::SOCK_STREAM);
+    match peer_name(fd) {
+        Err(Errno::ENOTCONN) if is_stream => Errno::ENOTCONN,
+        _ => Errno::EINVAL,
+    }
 }
 
 /// sendmsg(2) of a list, to the peer.
@@ -78,8 +92,33 @@ pub fn recvmsg(fd: BorrowedFd<'_>, list: Scatter<'_>, flags: Flags) -> Result<Re
     message.msg_iov = list.first();
     message.msg_iovlen = list.count() as _;
     // SAFETY: the message names memory that the kernel may write, and nothing else.
-    let len = length(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags.0) })?;
-    Ok(Received { len, truncated: message.msg_flags & libc::MSG_TRUNC != 0 })
+    match length(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags.0) }) {
+        Ok(len) => Ok(Received { len, truncated: message.msg_flags & libc::MSG_TRUNC != 0 }),
+        Err(Errno::EINVAL) => Err(why_invalid(fd)),
+        Err(error) => Err(error),
+    }
+}
+
+/// How often [`peek_length`] names its memory: as often as a list may be long.
+const NAMED: usize = super::memory::IOV_MAX;
+
+/// The most that [`peek_length`] sees.
+pub const PEEK_LENGTH_MAX: usize = NAMED * SCRATCH;
+
+const SCRATCH: usize = 8192;
+
+/// recvmsg(2) with MSG_PEEK: how many bytes of a stream the next read would give, whatever ends it: an urgent mark,
+/// descriptors that come with the bytes, other credentials. At most [`PEEK_LENGTH_MAX`]: the kernel copies them all
+/// into the same little memory, one after the other (TCP copies none, by MSG_TRUNC).
+pub fn peek_length(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut scratch = [MaybeUninit::<u8>::uninit(); SCRATCH];
+    let mut list = [libc::iovec { iov_base: scratch.as_mut_ptr().cast(), iov_len: SCRATCH }; NAMED];
+    let mut message = empty_message();
+    message.msg_iov = list.as_mut_ptr();
+    message.msg_iovlen = NAMED as _;
+    let flags = Flags::PEEK.and(Flags::DONTWAIT).and(Flags::TRUNC);
+    // SAFETY: each entry names the scratch memory, which nobody reads; the kernel only writes there.
+    length(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags.0) })
 }
 
 pub(super) fn empty_message() -> libc::msghdr {

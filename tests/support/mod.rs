@@ -28,6 +28,7 @@ pub mod packets;
 pub mod pair;
 pub mod programs;
 pub mod relay;
+pub mod seccomp;
 pub mod sources;
 pub mod terminal;
 pub mod tools;

@@ -14,6 +14,7 @@ use self::joined::Joined;
 use self::options::{Named, Setting};
 use crate::error::Result;
 use crate::multicast::options as multicast;
+use crate::peek;
 use crate::sys::file;
 use crate::sys::interface::Name;
 use crate::sys::option::{self, Family, IntOption, Memory, SocketType};
@@ -28,13 +29,13 @@ pub struct Descriptor {
     /// Its number.
     pub fd: i32,
     /// What fstat(2) says.
-    pub stat: Stat,
+    pub stat: Option<Stat>,
     /// Whether it is a terminal, either end of a pseudo-terminal included.
     pub is_terminal: bool,
     /// What /proc calls it: a path, "socket:[NUMBER]", "anon_inode:[eventfd]".
     pub name: Option<String>,
     /// Its flags and those of its open file.
-    pub flags: Flags,
+    pub flags: Option<Flags>,
     /// Who gets SIGURG and SIGIO.
     pub owner: Option<Owner>,
     /// The signal sent for O_ASYNC; 0 is SIGIO.
@@ -106,26 +107,26 @@ pub struct Internet {
 }
 
 impl Descriptor {
-    /// Looks at a descriptor. `EBADF` if it isn't open; no other error.
+    /// Looks at a descriptor. `EBADF` if it isn't open; no other error: a sandbox may refuse any question.
     pub fn look(fd: BorrowedFd<'_>) -> Result<Descriptor> {
-        let (flags, stat) = (status::flags(fd)?, status::stat(fd)?);
-        let is_terminal = stat.format == Format::CharacterDevice && file::is_terminal(fd);
-        // What a device takes these two questions for only its driver knows.
-        let is_asked = is_terminal || !matches!(stat.format, Format::CharacterDevice | Format::BlockDevice);
+        file::check_open(fd)?;
+        let stat = status::stat(fd).ok();
+        let format = stat.map(|stat| stat.format);
+        let is_terminal = matches!(format, None | Some(Format::CharacterDevice)) && file::is_terminal(fd);
         let events = poll::poll(fd, Events::EVERY, 0).ok();
         Ok(Descriptor {
             fd: fd.as_raw_fd(),
             stat,
             is_terminal,
             name: name(fd),
-            flags,
+            flags: status::flags(fd).ok(),
             owner: owner::get(fd).ok(),
             signal: owner::signal(fd).ok(),
             events,
-            readable: if is_asked { file::bytes_waiting(fd).ok() } else { None },
-            send_queue: if is_asked { file::bytes_unsent(fd).ok() } else { None },
-            capacity: match stat.format {
-                Format::Pipe => status::pipe_capacity(fd).ok(),
+            readable: readable(fd, format, is_terminal),
+            send_queue: if is_asked(format, is_terminal) { file::bytes_unsent(fd).ok() } else { None },
+            capacity: match format {
+                Some(Format::Pipe) => status::pipe_capacity(fd).ok(),
                 _ => None,
             },
             socket: Socket::look(fd, events),
@@ -136,6 +137,20 @@ impl Descriptor {
     pub fn is_error_pending(&self) -> Option<bool> {
         self.socket.as_ref()?;
         self.events.map(|events| events.has(Events::ERR))
+    }
+}
+
+/// What a device takes FIONREAD and TIOCOUTQ for only its driver knows.
+fn is_asked(format: Option<Format>, is_terminal: bool) -> bool {
+    is_terminal || !matches!(format, None | Some(Format::CharacterDevice | Format::BlockDevice))
+}
+
+/// FIONREAD is an int: too small for files.
+fn readable(fd: BorrowedFd<'_>, format: Option<Format>, is_terminal: bool) -> Option<usize> {
+    match format {
+        Some(Format::File) => peek::bytes_in_file(fd).ok(),
+        _ if is_asked(format, is_terminal) => file::bytes_waiting(fd).ok(),
+        _ => None,
     }
 }
 

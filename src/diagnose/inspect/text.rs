@@ -14,7 +14,7 @@ use crate::sys::names;
 use crate::sys::owner::Owner;
 use crate::sys::poll::Events;
 use crate::sys::sockaddr::SocketAddress;
-use crate::sys::status::{Access, Flags, Format};
+use crate::sys::status::{Access, Flags, Format, Stat};
 
 /// All of it.
 pub fn report(descriptor: &Descriptor) -> Value {
@@ -22,17 +22,17 @@ pub fn report(descriptor: &Descriptor) -> Value {
         ("fd", descriptor.fd.into()),
         ("kind", kind(descriptor).into()),
         ("name", descriptor.name.clone().into()),
-        ("inode", descriptor.stat.inode.into()),
-        ("flags", flags(descriptor.flags)),
+        ("inode", descriptor.stat.map(|stat| stat.inode).into()),
+        ("flags", descriptor.flags.map(flags).into()),
         ("owner", descriptor.owner.and_then(owner).into()),
         ("signal", descriptor.signal.into()),
         ("events", descriptor.events.map(events).into()),
         ("readable", descriptor.readable.into()),
         ("send_queue", descriptor.send_queue.into()),
     ];
-    match descriptor.stat.format {
-        Format::File => members.push(("size", descriptor.stat.size.into())),
-        Format::Pipe => members.push(("capacity", descriptor.capacity.into())),
+    match descriptor.stat {
+        Some(Stat { format: Format::File, size, .. }) => members.push(("size", size.into())),
+        Some(Stat { format: Format::Pipe, .. }) => members.push(("capacity", descriptor.capacity.into())),
         _ => {}
     }
     if let Some(socket) = &descriptor.socket {
@@ -42,8 +42,11 @@ pub fn report(descriptor: &Descriptor) -> Value {
     Value::Object(members)
 }
 
-fn kind(descriptor: &Descriptor) -> &'static str {
-    match descriptor.stat.format {
+fn kind(descriptor: &Descriptor) -> Option<&'static str> {
+    let Some(stat) = descriptor.stat else {
+        return descriptor.socket.as_ref().map(|_| "socket");
+    };
+    Some(match stat.format {
         Format::Socket => "socket",
         Format::Pipe => "pipe",
         Format::File => "file",
@@ -52,7 +55,7 @@ fn kind(descriptor: &Descriptor) -> &'static str {
         Format::CharacterDevice if descriptor.is_terminal => "terminal",
         Format::CharacterDevice => "character device",
         Format::Other => "other",
-    }
+    })
 }
 
 fn flags(flags: Flags) -> Value {

@@ -1,7 +1,7 @@
 //! What is the same for functions of all kinds: descriptors, connections, pointers, memory.
 
 rows! {
-    EBADF: "peek_available peek peek_all peek_info set_oob_owner get_oob_owner set_oob_owner_thread send_oob \
+    EBADF: "peek peek_all set_oob_owner get_oob_owner set_oob_owner_thread send_oob \
             recv_oob at_mark recv_to_mark wait_oob set_oob_inline get_oob_inline set_ttl get_ttl set_loop get_loop \
             set_multicast_interface set_multicast_interface_index get_multicast_interface set_multicast_all \
             get_multicast_all join_group[_addr] leave_group[_addr] join_source[_addr] leave_source[_addr] \
@@ -14,7 +14,7 @@ rows! {
         => "fd isn't an open descriptor, or it is open for reading only."
         => "Open it with O_WRONLY or O_RDWR (of a pipe's two descriptors take [1]), and look for a close() that \
             came too early.";
-    EBADF: "readv_all read_all recv_nowait readv_nowait"
+    EBADF: "readv_all read_all recv_nowait readv_nowait peek_available peek_info"
         => "fd isn't an open descriptor, or it is open for writing only."
         => "Open it with O_RDONLY or O_RDWR (of a pipe's two descriptors take [0]), and look for a close() that \
             came too early.";
@@ -32,8 +32,8 @@ rows! {
         => "fd is a file, a pipe or a terminal, not a socket."
         => "Give a descriptor that socket(), socketpair() or accept() returned.";
 
-    ENOTCONN: "readv_all read_all send_nowait writev_nowait recv_nowait readv_nowait peek_available peek peek_all \
-               peek_info send_oob recv_oob recv_to_mark receive_datagrams receive_copies"
+    ENOTCONN: "writev_all write_all readv_all read_all send_nowait writev_nowait recv_nowait readv_nowait peek_available peek peek_all \
+               peek_info send_oob recv_oob recv_to_mark wait_oob receive_datagrams receive_copies"
         => "the socket isn't connected, or it is one that listens."
         => "connect() it, or use the descriptor that accept() returned.";
     EPIPE: "writev_all write_all send_nowait writev_nowait send_oob"

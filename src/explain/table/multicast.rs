@@ -23,11 +23,14 @@ rows! {
             (SO_BINDTODEVICE)."
         => "Name the interface that a UDP or raw socket is bound to, or any if it is bound to none.";
     ENOPROTOOPT: "set_ttl set_multicast_interface set_multicast_interface_index"
-        => "fd is an IPv6 stream socket, which has no multicast."
+        => "fd is an IPv6 TCP socket or an MPTCP socket, which has no multicast."
+        => "Use a UDP or raw socket: socket(AF_INET6, SOCK_DGRAM, 0).";
+    ENOPROTOOPT: "get_ttl set_loop get_loop"
+        => "fd is an MPTCP socket, which has no multicast."
         => "Use a UDP or raw socket: socket(AF_INET6, SOCK_DGRAM, 0).";
     ENOPROTOOPT: "set_multicast_all get_multicast_all"
-        => "an IPv6 socket, and a kernel before Linux 4.20."
-        => "There compare each datagram's destination with the groups that are wanted: castio_receive_datagrams \
+        => "an IPv6 socket and a kernel before Linux 4.20, or an MPTCP socket, which has no multicast."
+        => "Use a UDP or raw socket; on an old kernel compare each datagram's destination with the groups that are wanted: castio_receive_datagrams \
             tells it.";
     ENODEV: "set_multicast_interface set_multicast_interface_index"
         => "there is no such interface in this network namespace."

@@ -90,7 +90,7 @@ rows! {
         => "len is over SSIZE_MAX."
         => "Look for a negative number that became a size_t.";
 
-    EIO: "writev_all write_all"
+    EIO: "writev_all write_all send_nowait writev_nowait"
         => "the device has failed or takes nothing, or the other side of the terminal is closed."
         => "Close the descriptor; for a disk, dmesg says more.";
     EIO: "readv_all read_all recv_nowait readv_nowait"
@@ -104,17 +104,27 @@ rows! {
         => "the socket can't hold len bytes unread."
         => "Look at fewer bytes, or let it hold more: twice len as the third number of net.ipv4.tcp_rmem (sysctl), or \
             as SO_RCVBUF where that or SO_RCVLOWAT was set.";
+    EIO: "peek_available"
+        => "the other side of this pseudo-terminal is closed, and a read would say the same."
+        => "Take it for the end.";
     ENOSPC: "writev_all write_all"
         => "the file system is full; the first *done bytes are written."
         => "Free room (df shows how much there is), and go on behind those bytes.";
-    EFBIG: "writev_all write_all"
+    ENOSPC: "send_nowait writev_nowait"
+        => "the file system or the device is full, and nothing was written."
+        => "Free room (df shows how much there is), and write it again.";
+    EPERM: "writev_all write_all send_nowait writev_nowait"
+        => "the file is sealed against writing (F_SEAL_WRITE) or immutable, or a firewall rule on this host refuses \
+            the datagram."
+        => "Look at fcntl(F_GET_SEALS) and lsattr for a file, at nft list ruleset or iptables -S OUTPUT for a socket.";
+    EFBIG: "writev_all write_all send_nowait writev_nowait"
         => "the file would become longer than the process (RLIMIT_FSIZE) or the file system lets it."
         => "Raise the limit (ulimit -f), or go on in another file.";
-    EISDIR: "readv_all read_all recv_nowait readv_nowait"
+    EISDIR: "readv_all read_all recv_nowait readv_nowait peek_available peek_info"
         => "fd is a directory."
         => "Open a file in it; opendir() and readdir() list it.";
     ENOTTY: "peek_available peek_info"
-        => "a descriptor of a kind that can't tell how much waits."
+        => "a descriptor of a kind that can't tell how much waits: an eventfd or its like, or a file in /proc or /sys."
         => "Read from it without looking: castio_recv_nowait never blocks.";
     EPROTOTYPE: "fdopen"
         => "not a stream socket: stdio would run its messages together."

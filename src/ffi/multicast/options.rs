@@ -18,7 +18,7 @@ use crate::multicast::options;
 /// Returns 0. Unicast isn't touched.
 ///
 /// Errors:
-/// -EINVAL: ttl isn't in 0..255, or an IPv4 stream socket. -ENOPROTOOPT: an IPv6 stream socket.
+/// -EINVAL: ttl isn't in 0..255, or an IPv4 TCP socket. -ENOPROTOOPT: an IPv6 TCP socket, or MPTCP.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -33,6 +33,7 @@ pub unsafe extern "C" fn castio_set_ttl(fd: c_int, ttl: c_int) -> c_int {
 /// Returns 0 to 255.
 ///
 /// Errors:
+/// -ENOPROTOOPT: an MPTCP socket.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -52,6 +53,7 @@ pub unsafe extern "C" fn castio_get_ttl(fd: c_int) -> c_int {
 /// Returns 0.
 ///
 /// Errors:
+/// -ENOPROTOOPT: an MPTCP socket.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -81,8 +83,8 @@ pub unsafe extern "C" fn castio_get_loop(fd: c_int) -> c_int {
 /// Returns 0.
 ///
 /// Errors:
-/// -ENODEV: there is no such interface. -EINVAL: an empty text, or an IPv4 stream socket;
-///   -ENOPROTOOPT: an IPv6 stream socket. -EINVAL also: fd is bound to another interface.
+/// -ENODEV: there is no such interface. -EINVAL: an empty text, or an IPv4 TCP socket;
+///   -ENOPROTOOPT: an IPv6 TCP socket, or MPTCP. -EINVAL also: fd is bound to another interface.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -131,7 +133,7 @@ pub unsafe extern "C" fn castio_get_multicast_interface(fd: c_int) -> c_int {
 /// Returns 0.
 ///
 /// Errors:
-/// -ENOPROTOOPT: IPv6, and a kernel before Linux 4.20.
+/// -ENOPROTOOPT: IPv6, and a kernel before Linux 4.20; or an MPTCP socket.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
