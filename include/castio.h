@@ -1013,8 +1013,7 @@ struct castio_bridge_options {
      */
     size_t struct_size;
     /**
-     * The interface whose multicast goes into the tunnel: a name "eth0", one of its addresses, or its
-     * index. NULL: nothing goes in.
+     * The interface whose multicast goes into the tunnel, as in castio_interface_index. NULL: nothing goes in.
      */
     const char *ingress;
     /**
@@ -1644,7 +1643,8 @@ struct castio_interface {
      */
     struct sockaddr_storage netmask;
     /**
-     * The directed broadcast address, computed from the two; AF_UNSPEC where there is none.
+     * The directed broadcast address of its network, which is the peer's where it has a peer; AF_UNSPEC where there
+     * is none.
      */
     struct sockaddr_storage broadcast;
 };
@@ -2438,21 +2438,27 @@ int castio_get_loop(int fd);
  * index, and on an IPv6 socket setsockopt(IPV6_MULTICAST_IF) as well. It needs no route then.
  * Limited broadcast doesn't obey it: see castio_send_limited_broadcast.
  *
+ * The kernel chooses the source of each datagram by its scope, so that sending goes on when the interface is
+ * renumbered. (On a host that has no IPv4 address but that of the loopback interface, it is that one.)
+ *
  * - fd: a UDP or raw socket, IPv4 or IPv6.
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL goes back
- *   to the routes' choice.
+ * - interface: as in castio_interface_index; one of its IPv4 addresses is also the source of what is sent by IPv4,
+ *   even when the interface has it no longer (-ENETUNREACH). NULL goes back to the routes' choice.
  *
  * Returns 0.
  *
  * Errors:
  * -ENODEV: there is no such interface. -EINVAL: an empty text, or an IPv4 stream socket;
  *   -ENOPROTOOPT: an IPv6 stream socket. -EINVAL also: fd is bound to another interface.
+ * -EADDRNOTAVAIL: several interfaces have the address that interface is.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. Since 0.1.0. See ip(7), ipv6(7).
  */
-int castio_set_multicast_interface(int fd, const char *interface);
+int castio_set_multicast_interface(int fd,
+                                   const char *interface);
 
 /**
  * castio_set_multicast_interface by index; 0 goes back to the routes' choice.
@@ -2462,13 +2468,14 @@ int castio_set_multicast_interface(int fd, const char *interface);
 int castio_set_multicast_interface_index(int fd, unsigned int ifindex);
 
 /**
- * The index of the interface by which multicast leaves: getsockopt(IP_MULTICAST_IF or
- * IPV6_MULTICAST_IF). On an IPv4 socket the kernel tells an address, not an index, and this finds
- * the interface that has it: one that had no IPv4 address when it was set reads as 0.
+ * The index of the interface by which multicast leaves: that of the device that the socket is bound to
+ * (getsockopt(SO_BINDTOIFINDEX)), else getsockopt(IPV6_MULTICAST_IF).
  *
  * Returns the index; 0 is the routes' choice.
  *
  * Errors:
+ * -EOPNOTSUPP: an IPv4 socket that is bound to no device. Linux keeps the index that was set and doesn't tell it:
+ *   getsockopt(IP_MULTICAST_IF) gives the source address that was set with it, which another interface may have.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2512,18 +2519,19 @@ int castio_get_multicast_all(int fd);
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRINUSE: this socket has joined that group there already, whole or by source.
+ * -EADDRNOTAVAIL: several interfaces have the address that interface is; or it has no IPv6, and the group is IPv6.
  * -ENOBUFS: more IPv4 groups than net.ipv4.igmp_max_memberships (20). -ENOMEM: more IPv6 groups
  *   than net.core.optmem_max has room for.
  * -EINVAL: group isn't an address of its kind, or names another interface than interface.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
  * -EFAULT: group is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2540,16 +2548,17 @@ int castio_join_group(int fd,
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that group there.
+ * -EADDRNOTAVAIL also: several interfaces have the address that interface is.
  * -EINVAL: group isn't an address of its kind, or names another interface than interface.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
  * -EFAULT: group is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2566,19 +2575,20 @@ int castio_leave_group(int fd,
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
  * - source: a host's address, of the group's family.
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRINUSE: this source is joined already; or the whole group is, which the kernel would
  *   silently cut down to this source: leave it first, or block sources.
+ * -EADDRNOTAVAIL: several interfaces have the address that interface is; or it has no IPv6, and the group is IPv6.
  * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64), or more
  *   groups than igmp_max_memberships. -ENOMEM: more than net.core.optmem_max has room for.
  * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2595,17 +2605,18 @@ int castio_join_source(int fd,
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
  * - source: a host's address, of the group's family.
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that source of that group there. -EINVAL also: it has
  *   joined the whole group.
+ * -EADDRNOTAVAIL also: several interfaces have the address that interface is.
  * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2622,18 +2633,19 @@ int castio_leave_source(int fd,
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
  * - source: a host's address, of the group's family.
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that group there. -EINVAL also: it has joined by source.
+ * -EADDRNOTAVAIL also: several interfaces have the address that interface is.
  * -EADDRINUSE: the source is blocked already.
  * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64).
  * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2650,17 +2662,18 @@ int castio_block_source(int fd,
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
  * - source: a host's address, of the group's family.
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRNOTAVAIL: the source isn't blocked, or this socket has not joined that group there.
+ * -EADDRNOTAVAIL also: several interfaces have the address that interface is.
  * -EINVAL also: it has joined by source.
  * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2791,10 +2804,10 @@ int castio_unblock_source_addr(int fd,
  *
  * Errors:
  * -EINVAL: mode is neither; group or a source isn't an address of its kind.
- * -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there.
+ * -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there; or as castio_join_group.
  * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64); 65,536 and more
  *   aren't looked at.
- * -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM: as castio_join_group.
+ * -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
  * -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  * On failure a group that was joined is as before, and one that wasn't isn't.
  *
@@ -2835,8 +2848,8 @@ int castio_set_source_filter_addr(int fd,
  * Returns 0, also when there are more sources than room.
  *
  * Errors:
- * -EADDRNOTAVAIL: this socket has not joined that group there.
- * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_join_group.
+ * -EADDRNOTAVAIL: this socket has not joined that group there; or several interfaces have the address that interface is.
+ * -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
  * -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
  * isn't a socket.
  *
@@ -2911,7 +2924,13 @@ int castio_open_receiver_addr(const struct sockaddr *group,
  * Makes a NEW descriptor, yours to close, that sends to one multicast group: connected to it, so
  * that send() and the functions of this library need no address.
  *
- * - group, interface: as in castio_join_group; sending joins nothing.
+ * The kernel chooses the source address, by its scope, when the socket is connected, and keeps it: when the
+ * interface has it no longer, send() gives -ENETUNREACH with IPv4, and goes on from it with IPv6. Then open another
+ * sender; or send by castio_set_multicast_interface and sendto(), where each datagram gets a source of its own.
+ *
+ * - group: as in castio_join_group; sending joins nothing.
+ * - interface: as in castio_interface_index; one of its addresses, of the group's family, is also the source. NULL
+ *   is the kernel's choice by its routes.
  * - port: in host byte order.
  * - ttl: as in castio_set_ttl: 1 stays on this link, 2 crosses one router, up to 255.
  *
@@ -2921,11 +2940,14 @@ int castio_open_receiver_addr(const struct sockaddr *group,
  * -EINVAL: ttl isn't in 0..255, or group isn't a multicast address.
  * -ENETUNREACH: interface is NULL and there is no route to the group: name an interface. With IPv6 also
  *   when the named one has no route for it, such as lo.
+ * -ENETDOWN: the interface that is named is down. -EACCES: the route to the group is a prohibit route.
+ * -EHOSTUNREACH: it is an unreachable or a blackhole route.
  * -ENODEV: there is no such interface; or NULL, and the group (ff01::, ff02::) means nothing
  *   without one.
- * -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host.
+ * -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host; or
+ *   several interfaces have the address that interface is.
  * -EAFNOSUPPORT: an IPv6 group, and this host has no IPv6.
- * -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left.
+ * -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left. -EPERM: as castio_interface_index.
  *
  * Any thread. Since 0.1.0. See ip(7), udp(7).
  */
@@ -3034,15 +3056,15 @@ void castio_membership_close(struct castio_membership *membership);
  * - membership: from castio_membership_open.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0" and interfaces NULL.
  * - source: NULL for any source, or the one to receive from.
- * - interfaces: a name "eth0"; a pattern with * and ?, "eth*"; an address "192.0.2.2", for the interface
- *   that has it; an index "3"; "*" for all that are up and capable of multicast. Each need not be there
- *   yet. NULL is the interface of the route to the group, as the routes change.
+ * - interfaces: one, as in castio_interface_index; a pattern of names with * and ?, "eth*"; "*" for all that are up
+ *   and capable of multicast. Each need not be there yet. NULL is the interface of the route to the group, as the routes change.
  *
  * Returns on how many interfaces it is joined now. 0 isn't a failure: the wish stands and waits for an
  * interface, or was refused, which castio_membership_events tells, and is tried again.
  *
  * Errors, upon which nothing is wished:
  * -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
+ * -EADDRNOTAVAIL: several interfaces have the address that interfaces is.
  * -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
  *   named twice.
  * -ENODEV: interfaces is NULL, and the group (ff01::, ff02::) means nothing without one; or source names
@@ -3307,22 +3329,22 @@ int castio_enable_broadcast(int fd, int on);
 int castio_get_broadcast(int fd);
 
 /**
- * The directed broadcast address of an interface: its address with the host part all ones, by
- * getifaddrs(). Computed, because the system reports something else where an address was assigned
- * without a broadcast address.
+ * The directed broadcast address of an interface: that of its network, with the host part all ones. Of an address
+ * with a peer it is the peer's network. Computed, because the system reports something else where an address was
+ * assigned without a broadcast address.
  *
- * - interface: a name "eth0" (its first network that has a broadcast address), one of its
- *   addresses "192.0.2.2" (the network of that address), or its index "3". "lo" has 127.255.255.255.
+ * - interface: as in castio_interface_index: its first network that has a broadcast address, or the network of
+ *   the address that is given. "lo" has 127.255.255.255.
  * - out: written with the address, in network byte order.
  *
  * Returns 0.
  *
  * Errors:
- * -EADDRNOTAVAIL: there is none: no IPv4 address, a /31 or /32, a point-to-point link.
- * -ENODEV: there is no such interface. -EINVAL: an empty text.
- * -EFAULT: interface or out is NULL. -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+ * -EADDRNOTAVAIL: there is none: no IPv4 address, a /31 or /32; or several interfaces have that address.
+ * -ENODEV: there is no such interface. -EINVAL: an empty text. -EPERM: as castio_interface_index.
+ * -EFAULT: interface or out is NULL. -ENOMEM: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
  *
- * Any thread. Since 0.1.0. See getifaddrs(3), RFC 919, RFC 3021.
+ * Any thread. Since 0.1.0. See RFC 919, RFC 3021.
  */
 int castio_broadcast_address(const char *interface,
                              struct in_addr *out);
@@ -3363,6 +3385,7 @@ int castio_directed_broadcast(const char *cidr, struct in_addr *out);
  * -EACCES: broadcasts aren't enabled on this socket.
  * -EADDRNOTAVAIL: there is no broadcast address: see castio_broadcast_address.
  * -ENODEV: there is no such interface.
+ * -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
  * -EINVAL: an empty text; port 0; len is over SSIZE_MAX; fd is bound to 127.0.0.1 (or connected to it)
  *   and the interface isn't loopback.
  * -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
@@ -3385,11 +3408,11 @@ ssize_t castio_send_broadcast(int fd,
  * choose it, and without one the kernel takes the default route's interface alone.)
  *
  * - fd, buf, len, port, sent: as in castio_send_broadcast.
- * - interface: a name, one of its addresses, or its index; it needs no IPv4 address. Or NULL.
+ * - interface: as in castio_interface_index; it needs no IPv4 address. Or NULL.
  *
  * Returns the number of datagrams.
  *
- * Errors: as castio_send_broadcast; -EADDRNOTAVAIL only with NULL: no interface has broadcast.
+ * Errors: as castio_send_broadcast; -EADDRNOTAVAIL: with NULL, no interface has broadcast; or several have that address.
  *
  * Any thread; no SIGPIPE. Since 0.1.0. See ip(7), RFC 919.
  */
@@ -3814,6 +3837,8 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * -EINVAL: neither ingress nor egress; groups isn't such a list; CASTIO_BRIDGE_ASK without egress, or with
  *   CASTIO_BRIDGE_OWN_DATAGRAMS; a flag, least_ttl or least_scope isn't valid; struct_size is too small.
  * -EPERM: this takes CAP_NET_RAW: all groups, those asked for, a group without a port, CASTIO_BRIDGE_ASK.
+ * -EADDRNOTAVAIL: several interfaces have the address that ingress or egress is.
+ * -EAFNOSUPPORT: this process may open no netlink socket, which tells of interfaces (a seccomp filter).
  * -ENODEV: there is no such interface. -EADDRINUSE: a group is listed whole and by source with one port;
  *   without privilege, a port is another program's.
  * -EFAULT: tunnel, options or out is NULL. -ENOMEM: there isn't so much memory.
@@ -4516,8 +4541,8 @@ int castio_subscription_info(struct castio_subscription *subscription,
 
 /**
  * Lists the interfaces, in the order of their indices, with one element for each IPv4 and IPv6
- * address: an interface with three addresses stands there three times, one without any once.
- * getifaddrs().
+ * address: an interface with three addresses stands there three times, one without any once. By rtnetlink; where a
+ * sandbox refuses that, by ioctl() and /proc/net. There an IPv4 address under a label of its own isn't found.
  *
  * - out: an array; out[0].struct_size set to sizeof out[0]. NULL with capacity 0 asks for the
  *   number alone.
@@ -4528,28 +4553,34 @@ int castio_subscription_info(struct castio_subscription *subscription,
  * Errors:
  * -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, misaligned,
  * or over SSIZE_MAX in all.
- * -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+ * -EPERM: this process may open neither a netlink socket nor ask by ioctl() (a seccomp filter).
+ * -ENOMEM, -ENOBUFS: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
  *
- * Any thread. Since 0.1.0. See getifaddrs(3), netdevice(7).
+ * Any thread. Since 0.1.0. See rtnetlink(7), netdevice(7).
  */
-ssize_t castio_list_interfaces(struct castio_interface *out, size_t capacity);
+ssize_t castio_list_interfaces(struct castio_interface *out,
+                               size_t capacity);
 
 /**
- * The index of an interface: if_nametoindex(), and getifaddrs() for an address.
+ * The index of an interface: ioctl(SIOCGIFINDEX), and rtnetlink for long names and addresses. A text means the same
+ * interface in every function of this library.
  *
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3", tried in this
- *   order.
+ * - interface: a name "eth0", or an alternative name of up to 127 characters (ip link property add); else one of
+ *   its addresses "192.0.2.2", with a scope "fe80::1%eth0" if several have it; else its index "3". A text of digits
+ *   that is the name of one is that one. The label of an address is no name.
  * - out: written with the index, for the functions that end in _addr or _index.
  *
  * Returns 0.
  *
  * Errors:
- * -ENODEV: there is no such interface. -EINVAL: an empty text.
- * -EFAULT: interface or out is NULL. -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+ * -ENODEV: there is no such interface. -EADDRNOTAVAIL: several interfaces have that address. -EINVAL: an empty text.
+ * -EPERM: this process may ask neither by ioctl() nor by netlink (a seccomp filter).
+ * -EFAULT: interface or out is NULL. -ENOMEM: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
  *
- * Any thread. Since 0.1.0. See if_nametoindex(3).
+ * Any thread. Since 0.1.0. See netdevice(7), rtnetlink(7), ip-link(8).
  */
-int castio_interface_index(const char *interface, unsigned int *out);
+int castio_interface_index(const char *interface,
+                           unsigned int *out);
 
 /* Diagnosis: what a descriptor is ================================================================= */
 
@@ -4641,7 +4672,8 @@ int castio_inspect_socket(int fd,
  * -EAFNOSUPPORT: a source of another family than the group, or a socket without IP.
  * -EFAULT: group is NULL, or out is and capacity isn't 0.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
- * -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+ * -EADDRNOTAVAIL: several interfaces have the address that interface is.
+ * -EPERM: as castio_interface_index. -ENOMEM: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
  *
  * Any thread, in the socket's network namespace. Allocates, reads /proc and asks by rtnetlink: not for
  * a hot path. Since 0.1.0. See ip(7), ipv6(7), igmp's and rp_filter's settings in
