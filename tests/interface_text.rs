@@ -154,9 +154,7 @@ fn leave_by(interface: &str, function: GroupCall) -> Result<u32, Errno> {
 /// All functions that take such a text, each with the interface that it acted on.
 const WAYS: [Way; 10] = [
     ("interface_index", |host, text| host.run(|| interface_index(text))),
-    ("join_group", |host, text| {
-        host.run(|| join_by(text, |socket, on| Form::Text.group(JOIN, socket, GROUP, on)))
-    }),
+    ("join_group", |host, text| host.run(|| join_by(text, |socket, on| Form::Text.group(JOIN, socket, GROUP, on)))),
     ("join_source", |host, text| {
         host.run(|| join_by(text, |socket, on| Form::Text.source(JOIN_SOURCE, socket, GROUP, "10.8.0.1", on)))
     }),
@@ -269,7 +267,7 @@ fn lines() -> Vec<String> {
     elements[0].struct_size = size_of::<castio_interface>();
     // SAFETY: an array of that many elements.
     let count = unsafe { castio_list_interfaces(elements.as_mut_ptr(), elements.len()) };
-    let ip = |at| sockaddr::from_storage(at).map(|address| address.ip());
+    let ip = |at: &libc::sockaddr_storage| sockaddr::from_storage(at).map(|address| address.ip());
     let line = |one: &castio_interface| {
         let name: String = one.name.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8 as char).collect();
         let addresses = [&one.address, &one.netmask, &one.broadcast].map(ip);
@@ -352,9 +350,7 @@ fn castio_by_index(socket: &Udp) -> Outcome {
     let group = sockaddr::ip_storage(GROUP.parse().unwrap());
     let (at, len) = ((&raw const group).cast(), size_of::<libc::sockaddr_in>() as u32);
     // SAFETY: an address of this length.
-    call(|| unsafe {
-        castio::ffi::multicast::membership_addr::castio_join_group_addr(socket.as_raw_fd(), at, len, 1)
-    })
+    call(|| unsafe { castio::ffi::multicast::membership_addr::castio_join_group_addr(socket.as_raw_fd(), at, len, 1) })
 }
 
 #[test]
