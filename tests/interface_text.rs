@@ -25,52 +25,52 @@ use support::udp::{Family, Udp};
 const GROUP: &str = "239.1.2.3";
 const LONG_NAME: &str = "enx0123456789abcdef-the-third-on-the-left";
 
-/// A host with interfaces that are hard to tell apart, up to index 80: "a" has all names and labels, "100" and "2"
+/// A host with interfaces that are hard to tell apart, up to index 80: "west" has all names and labels, "100" and "2"
 /// are names, and two have the same addresses.
 fn puzzle(network: &Network) -> Host {
     let host = network.host("puzzle");
     host.ip(&format!(
-        "link add a type veth peer name pa\nlink add 100 type veth peer name p100\nlink add 2 index 77 type veth peer \
-         name p2 index 78\nlink set a up\nlink set pa up\nlink set 100 up\nlink set p100 up\nlink set 2 up\nlink set \
+        "link add west type veth peer name pwest\nlink add 100 type veth peer name p100\nlink add 2 index 77 type veth peer \
+         name p2 index 78\nlink set west up\nlink set pwest up\nlink set 100 up\nlink set p100 up\nlink set 2 up\nlink set \
          p2 up\n\
-         link property add dev a altname enp3s0\nlink property add dev a altname {LONG_NAME}\n\
-         address add 10.1.0.1/24 dev a\naddress add 10.2.0.1/24 dev a label mgmt\n\
-         address add 10.3.0.1/24 dev a label 100\naddress add 10.4.0.1/24 dev a label a:4\n\
+         link property add dev west altname enp3s0\nlink property add dev west altname {LONG_NAME}\n\
+         address add 10.1.0.1/24 dev west\naddress add 10.2.0.1/24 dev west label mgmt\n\
+         address add 10.3.0.1/24 dev west label 100\naddress add 10.4.0.1/24 dev west label west:4\n\
          address add 10.100.0.1/24 dev 100\naddress add 10.77.0.1/24 dev 2\n\
-         address add 10.9.0.1/32 dev a\naddress add 10.9.0.1/32 dev 100\n\
-         address add fd01::1/64 dev a nodad\naddress add fe80::7/64 dev a nodad\n\
+         address add 10.9.0.1/32 dev west\naddress add 10.9.0.1/32 dev 100\n\
+         address add fd01::1/64 dev west nodad\naddress add fe80::7/64 dev west nodad\n\
          address add fe80::7/64 dev 100 nodad"
     ));
-    ["a", "100", "2"].iter().for_each(|name| host.wait_for_link(name));
+    ["west", "100", "2"].iter().for_each(|name| host.wait_for_link(name));
     host
 }
 
 /// Each text, with the interface that it means or the error that it is.
 fn meanings(host: &Host) -> Vec<(String, Result<u32, Errno>)> {
-    let [a, hundred, two] = ["a", "100", "2"].map(|name| host.index(name));
+    let [west, hundred, two] = ["west", "100", "2"].map(|name| host.index(name));
     let (no, several) = (Err(Errno::ENODEV), Err(Errno::EADDRNOTAVAIL));
-    let digits = a.to_string();
+    let digits = west.to_string();
     let texts = [
-        ("a", Ok(a)),
-        ("enp3s0", Ok(a)),
-        (LONG_NAME, Ok(a)),
+        ("west", Ok(west)),
+        ("enp3s0", Ok(west)),
+        (LONG_NAME, Ok(west)),
         ("100", Ok(hundred)),
         ("2", Ok(two)),
-        (digits.as_str(), Ok(a)),
-        ("10.1.0.1", Ok(a)),
-        ("10.2.0.1", Ok(a)),
-        ("10.3.0.1", Ok(a)),
-        ("10.4.0.1", Ok(a)),
+        (digits.as_str(), Ok(west)),
+        ("10.1.0.1", Ok(west)),
+        ("10.2.0.1", Ok(west)),
+        ("10.3.0.1", Ok(west)),
+        ("10.4.0.1", Ok(west)),
         ("10.77.0.1", Ok(two)),
-        ("fd01::1", Ok(a)),
-        ("fe80::7%a", Ok(a)),
+        ("fd01::1", Ok(west)),
+        ("fe80::7%west", Ok(west)),
         ("fe80::7%100", Ok(hundred)),
         ("fe80::7", several),
         ("10.9.0.1", several),
         ("fe80::7%2", no),
         ("fe80::7%eth9", no),
         ("mgmt", no),
-        ("a:4", no),
+        ("west:4", no),
         ("eth9", no),
         ("10.1.0.99", no),
         ("fd01::99", no),
@@ -245,8 +245,8 @@ fn a_broadcast_goes_to_the_network_of_the_address_and_of_its_peer() {
         ] {
             assert_eq!(address_of(&host, text), Ok(address.to_owned()), "{text}");
         }
-        host.ip("address add 10.20.0.1 peer 10.21.0.1/24 dev a\naddress add 10.22.0.1 peer 10.23.0.1/32 dev a\n\
-             address add 10.24.0.1 peer 10.25.0.0/31 dev a");
+        host.ip("address add 10.20.0.1 peer 10.21.0.1/24 dev west\naddress add 10.22.0.1 peer 10.23.0.1/32 dev west\n\
+             address add 10.24.0.1 peer 10.25.0.0/31 dev west");
         assert_eq!(address_of(&host, "10.20.0.1"), Ok("10.21.0.255".to_owned()));
         let kernel = host.run(|| {
             let socket = Udp::new(Family::V4);
@@ -281,13 +281,18 @@ fn without_netlink_everything_goes_on_by_other_calls() {
     hosts::test(|network| {
         let [host, other] = network.lan();
         host.ip("address add 10.5.0.1/24 dev eth0 label eth0:5\nlink add spare type veth peer name pair");
-        let whole = host.run(lines);
+        let sorted = || {
+            let mut all = lines();
+            all.sort();
+            all
+        };
+        let whole = host.run(sorted);
         let group = Family::V4.group(1);
         let receiver = other.run(|| Udp::receiver(Family::V4));
         other.run(|| Form::Text.group(JOIN, &receiver, &group, Some("eth0"))).unwrap();
         host.run(|| {
             without(&[NETLINK], || {
-                assert_eq!(lines(), whole);
+                assert_eq!(sorted(), whole);
                 let eth0 = interface_index("eth0");
                 for text in ["10.1.0.1", "10.5.0.1", "fd01::1"] {
                     assert_eq!(interface_index(text), eth0, "{text}");
@@ -327,15 +332,15 @@ fn where_ioctl_is_refused_netlink_answers_and_where_both_are_it_is_said() {
             let whole = lines();
             without(&[IOCTL], || {
                 assert_eq!(lines(), whole);
-                let a = interface_index("a");
-                assert!(a.is_ok());
-                for text in [LONG_NAME, "enp3s0", "10.2.0.1", &a.unwrap().to_string()] {
-                    assert_eq!(interface_index(text), a, "{text}");
+                let west = interface_index("west");
+                assert!(west.is_ok());
+                for text in [LONG_NAME, "enp3s0", "10.2.0.1", &west.unwrap().to_string()] {
+                    assert_eq!(interface_index(text), west, "{text}");
                 }
                 assert_eq!(interface_index("eth9"), Err(Errno::ENODEV));
             });
             without(&[IOCTL, NETLINK], || {
-                for text in ["a", "10.1.0.1", "3"] {
+                for text in ["west", "10.1.0.1", "3"] {
                     assert_eq!(interface_index(text), Err(Errno::EPERM), "{text}");
                 }
                 // By index there is nothing to ask.
