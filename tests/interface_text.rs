@@ -345,13 +345,13 @@ fn where_ioctl_is_refused_netlink_answers_and_where_both_are_it_is_said() {
                 }
                 // By index there is nothing to ask.
                 let socket = Udp::new(Family::V4);
-                assert_eq!(castio_by_index(&socket), Ok(0));
+                assert_eq!(join_by_index(&socket), Ok(0));
             });
         });
     });
 }
 
-fn castio_by_index(socket: &Udp) -> Outcome {
+fn join_by_index(socket: &Udp) -> Outcome {
     let group = sockaddr::ip_storage(GROUP.parse().unwrap());
     let (at, len) = ((&raw const group).cast(), size_of::<libc::sockaddr_in>() as u32);
     // SAFETY: an address of this length.
