@@ -78,7 +78,7 @@ pub fn send(
 /// broadcast address, a group), it is no sender's: then the kernel chooses.
 fn sender(fd: BorrowedFd<'_>) -> Result<Ipv4Addr> {
     match socket::local_address(fd)?.ip() {
-        IpAddr::V4(ip) if !ip.is_unspecified() && interface::own_address(IpAddr::V4(ip))? => Ok(ip),
+        IpAddr::V4(ip) if !ip.is_unspecified() && interface::index_of_address(IpAddr::V4(ip))? != 0 => Ok(ip),
         _ => Ok(Ipv4Addr::UNSPECIFIED),
     }
 }

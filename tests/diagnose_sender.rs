@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use castio::multicast::options;
 use libc::{IPPROTO_IP, IPPROTO_IPV6};
-use support::doctor::{Ask, BROKEN, LIKELY, RISK, arrives, first, healthy, join, only, well};
+use support::doctor::{Ask, BROKEN, LIKELY, RISK, UNCHECKED, arrives, first, healthy, join, only, well};
 use support::hosts::{self, Host};
 use support::udp::{FAMILIES, Family, PORT, Udp, address};
 
@@ -108,8 +108,13 @@ fn no_route_and_no_interface() {
             let socket = host.run(|| Udp::new(family));
             host.run(|| options::set_ttl(socket.as_fd(), 8)).unwrap();
             let ask = Ask::sender(&group).on(None);
+            // Of an IPv4 socket the kernel doesn't tell which interface is chosen, and one without a port can't be
+            // asked to try.
+            if family == Family::V4 {
+                first(&ask.of(&host, &socket), "NO_MULTICAST_ROUTE", UNCHECKED, &[&group, "ENETUNREACH"]);
+            }
+            assert!(socket.try_send("nowhere", &group).is_err());
             let found = first(&ask.of(&host, &socket), "NO_MULTICAST_ROUTE", BROKEN, &[&group, "ENETUNREACH"]);
-            assert!(socket.try_send("nowhere", &group).is_err(), "as it says");
             // Both cures; IPv6 wants a route in any case.
             if family == Family::V4 {
                 assert!(found.cure.starts_with("castio_set_multicast_interface(fd, "));
@@ -135,7 +140,9 @@ fn by_another_interface() {
         let ([host, other], aside) = (network.lan(), network.host("aside"));
         network.link((&host, "eth1", &["10.2.0.1/24", "fd02::1/64"]), (&aside, "eth0", &["10.2.0.2/24"]));
         let eth1 = host.index("eth1");
-        for family in FAMILIES {
+        // Of an IPv4 socket the kernel doesn't tell.
+        {
+            let family = Family::V6;
             let group = family.group(1);
             let (receiver, astray) = (well(&other, family, &group), well(&aside, family, &group));
             let socket = sender(&host, family);
@@ -257,8 +264,10 @@ fn an_interface_that_is_down() {
             let group = family.group(1);
             let socket = sender(&host, family);
             host.ip("link set eth0 down");
-            for ask in [Ask::sender(&group), Ask::sender(&group).on(None)] {
-                first(&ask.of(&host, &socket), "INTERFACE_DOWN", BROKEN, &["eth0", "is down"]);
+            first(&Ask::sender(&group).of(&host, &socket), "INTERFACE_DOWN", BROKEN, &["eth0", "is down"]);
+            if family == Family::V6 {
+                let unnamed = Ask::sender(&group).on(None);
+                first(&unnamed.of(&host, &socket), "INTERFACE_DOWN", BROKEN, &["eth0", "is down"]);
             }
             host.ip("link set eth0 up");
             host.wait_for_link("eth0");

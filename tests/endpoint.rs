@@ -299,6 +299,44 @@ fn a_sender_needs_an_address_of_the_groups_family() {
     });
 }
 
+#[test]
+fn why_a_sender_has_no_way_is_told_apart() {
+    hosts::test(|network| {
+        let [a, b] = ["a", "b"].map(|name| network.host(name));
+        network.link((&a, "eth0", &["10.2.0.1/24", "fd02::1/64"]), (&b, "eth0", &["10.2.0.2/24"]));
+        for (kind, error) in
+            [("prohibit", Errno::EACCES), ("unreachable", Errno::EHOSTUNREACH), ("blackhole", Errno::EHOSTUNREACH)]
+        {
+            let routes = [format!("{kind} 239.0.0.0/8"), format!("{kind} ff15::/16 table local metric 1")];
+            routes.iter().for_each(|route| a.ip(&format!("route add {route}")));
+            each(|family, form| {
+                let result = open_sender(&a, form, &family.group(1), None, 1).map(drop);
+                assert_eq!(result, Err(error), "{kind} {family:?} {form:?}");
+            });
+            routes.iter().for_each(|route| a.ip(&format!("route del {route}")));
+        }
+        a.ip("link set eth0 down");
+        each(|family, form| {
+            let result = open_sender(&a, form, &family.group(1), Some("eth0"), 1).map(drop);
+            assert_eq!(result, Err(Errno::ENETDOWN), "{family:?} {form:?}");
+        });
+    });
+}
+
+#[test]
+fn an_address_that_is_given_for_the_interface_is_the_source() {
+    hosts::test(|network| {
+        let [a, b] = ["a", "b"].map(|name| network.host(name));
+        network.link((&a, "eth0", &["10.2.0.1/24", "fd02::1/64"]), (&b, "eth0", &["10.2.0.2/24", "fd02::2/64"]));
+        a.address("eth0", &["10.2.0.9/24", "fd02::9/64"]);
+        for (family, interface) in [(Family::V4, "10.2.0.9"), (Family::V6, "fd02::9"), (Family::V6, "fd02::1")] {
+            let receiver = open_receiver(&b, Form::Text, &family.group(1), PORT, None, Some("eth0")).unwrap();
+            open_sender(&a, Form::Text, &family.group(1), Some(interface), 1).unwrap().say("hello");
+            assert_eq!(receiver.receive().from.ip().to_string(), interface);
+        }
+    });
+}
+
 /// IPv4 borrows the address of another interface.
 #[test]
 fn an_interface_without_an_ipv4_address_sends_from_another_ones() {

@@ -61,8 +61,9 @@ fn an_error_that_happened_is_explained() {
     };
     assert_eq!(
         explain(leave, Some("castio_leave_group")),
-        "EADDRNOTAVAIL from castio_leave_group: this socket has not joined that group on that interface. Join it \
-         first, or name the interface that it was joined on."
+        "EADDRNOTAVAIL from castio_leave_group: this socket has not joined that group on that interface, or several \
+         interfaces have the address by which one was named. Join it first, or name the interface that it was joined \
+         on by its name."
     );
     assert!(explain(join, Some("castio_join_group")).starts_with("EBADF from castio_join_group: fd isn't an open"));
     // SAFETY: a negative count is looked at first.

@@ -187,7 +187,9 @@ static enum outcome by_interface(enum kind kind)
         CHECK(rx >= 0 && tx >= 0);
         TRY(castio_join_group(rx, group(kind, 1), names[i]));
         TRY(castio_set_multicast_interface(tx, names[i]));
-        CHECK(castio_get_multicast_interface(tx) == (int)index);
+        /* Of an IPv4 socket Linux doesn't tell. */
+        int told = castio_get_multicast_interface(tx);
+        CHECK(told == (kind == UDP4 ? -EOPNOTSUPP : (int)index));
         TRY(send_to(tx, group(kind, 1), port_of(rx), names[i]));
         CHECK(hears(rx, names[i]));
     }

@@ -32,8 +32,7 @@ pub const CASTIO_BRIDGE_ASK: c_uint = 2;
 pub struct castio_bridge_options {
     /// sizeof(struct castio_bridge_options).
     pub struct_size: usize,
-    /// The interface whose multicast goes into the tunnel: a name "eth0", one of its addresses, or its
-    /// index. NULL: nothing goes in.
+    /// The interface whose multicast goes into the tunnel, as in castio_interface_index. NULL: nothing goes in.
     pub ingress: *const c_char,
     /// Which groups, joined as with castio_membership_add: a list "239.1.2.3 232.1.2.3@192.0.2.1 ff15::7" of
     /// groups, "group@source" for one source of a group, "239.1.2.3:5000" or "[ff15::7]:5000" for one port
@@ -86,6 +85,8 @@ pub struct castio_bridge_options {
 /// -EINVAL: neither ingress nor egress; groups isn't such a list; CASTIO_BRIDGE_ASK without egress, or with
 ///   CASTIO_BRIDGE_OWN_DATAGRAMS; a flag, least_ttl or least_scope isn't valid; struct_size is too small.
 /// -EPERM: this takes CAP_NET_RAW: all groups, those asked for, a group without a port, CASTIO_BRIDGE_ASK.
+/// -EADDRNOTAVAIL: several interfaces have the address that ingress or egress is.
+/// -EAFNOSUPPORT: this process may open no netlink socket, which tells of interfaces (a seccomp filter).
 /// -ENODEV: there is no such interface. -EADDRINUSE: a group is listed whole and by source with one port;
 ///   without privilege, a port is another program's.
 /// -EFAULT: tunnel, options or out is NULL. -ENOMEM: there isn't so much memory.

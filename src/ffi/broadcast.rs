@@ -39,22 +39,22 @@ pub unsafe extern "C" fn castio_get_broadcast(fd: c_int) -> c_int {
     guard(|| broadcast::is_enabled(descriptor(fd)?))
 }
 
-/// The directed broadcast address of an interface: its address with the host part all ones, by
-/// getifaddrs(). Computed, because the system reports something else where an address was assigned
-/// without a broadcast address.
+/// The directed broadcast address of an interface: that of its network, with the host part all ones. Of an address
+/// with a peer it is the peer's network. Computed, because the system reports something else where an address was
+/// assigned without a broadcast address.
 ///
-/// - interface: a name "eth0" (its first network that has a broadcast address), one of its
-///   addresses "192.0.2.2" (the network of that address), or its index "3". "lo" has 127.255.255.255.
+/// - interface: as in castio_interface_index: its first network that has a broadcast address, or the network of
+///   the address that is given. "lo" has 127.255.255.255.
 /// - out: written with the address, in network byte order.
 ///
 /// Returns 0.
 ///
 /// Errors:
-/// -EADDRNOTAVAIL: there is none: no IPv4 address, a /31 or /32, a point-to-point link.
-/// -ENODEV: there is no such interface. -EINVAL: an empty text.
-/// -EFAULT: interface or out is NULL. -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+/// -EADDRNOTAVAIL: there is none: no IPv4 address, a /31 or /32; or several interfaces have that address.
+/// -ENODEV: there is no such interface. -EINVAL: an empty text. -EPERM: as castio_interface_index.
+/// -EFAULT: interface or out is NULL. -ENOMEM: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
 ///
-/// Any thread. Since 0.1.0. See getifaddrs(3), RFC 919, RFC 3021.
+/// Any thread. Since 0.1.0. See RFC 919, RFC 3021.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_broadcast_address(interface: *const c_char, out: *mut in_addr) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL, and for a place.
@@ -106,6 +106,7 @@ pub unsafe extern "C" fn castio_directed_broadcast(cidr: *const c_char, out: *mu
 /// -EACCES: broadcasts aren't enabled on this socket.
 /// -EADDRNOTAVAIL: there is no broadcast address: see castio_broadcast_address.
 /// -ENODEV: there is no such interface.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EINVAL: an empty text; port 0; len is over SSIZE_MAX; fd is bound to 127.0.0.1 (or connected to it)
 ///   and the interface isn't loopback.
 /// -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
@@ -132,11 +133,11 @@ pub unsafe extern "C" fn castio_send_broadcast(
 /// choose it, and without one the kernel takes the default route's interface alone.)
 ///
 /// - fd, buf, len, port, sent: as in castio_send_broadcast.
-/// - interface: a name, one of its addresses, or its index; it needs no IPv4 address. Or NULL.
+/// - interface: as in castio_interface_index; it needs no IPv4 address. Or NULL.
 ///
 /// Returns the number of datagrams.
 ///
-/// Errors: as castio_send_broadcast; -EADDRNOTAVAIL only with NULL: no interface has broadcast.
+/// Errors: as castio_send_broadcast; -EADDRNOTAVAIL: with NULL, no interface has broadcast; or several have that address.
 ///
 /// Any thread; no SIGPIPE. Since 0.1.0. See ip(7), RFC 919.
 #[unsafe(no_mangle)]

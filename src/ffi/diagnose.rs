@@ -156,7 +156,8 @@ pub struct castio_finding {
 /// -EAFNOSUPPORT: a source of another family than the group, or a socket without IP.
 /// -EFAULT: group is NULL, or out is and capacity isn't 0.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
-/// -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+/// -EADDRNOTAVAIL: several interfaces have the address that interface is.
+/// -EPERM: as castio_interface_index. -ENOMEM: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
 ///
 /// Any thread, in the socket's network namespace. Allocates, reads /proc and asks by rtnetlink: not for
 /// a hot path. Since 0.1.0. See ip(7), ipv6(7), igmp's and rp_filter's settings in

@@ -36,15 +36,16 @@ pub struct castio_interface {
     pub address: sockaddr_storage,
     /// The netmask, likewise.
     pub netmask: sockaddr_storage,
-    /// The directed broadcast address, computed from the two; AF_UNSPEC where there is none.
+    /// The directed broadcast address of its network, which is the peer's where it has a peer; AF_UNSPEC where there
+    /// is none.
     pub broadcast: sockaddr_storage,
 }
 
 const _: () = assert!(NAME_SIZE == 16, "the header can't name NAME_SIZE");
 
 /// Lists the interfaces, in the order of their indices, with one element for each IPv4 and IPv6
-/// address: an interface with three addresses stands there three times, one without any once.
-/// getifaddrs().
+/// address: an interface with three addresses stands there three times, one without any once. By rtnetlink; where a
+/// sandbox refuses that, by ioctl() and /proc/net. There an IPv4 address under a label of its own isn't found.
 ///
 /// - out: an array; out[0].struct_size set to sizeof out[0]. NULL with capacity 0 asks for the
 ///   number alone.
@@ -55,9 +56,10 @@ const _: () = assert!(NAME_SIZE == 16, "the header can't name NAME_SIZE");
 /// Errors:
 /// -EFAULT: out is NULL and capacity isn't 0. -EINVAL: struct_size is too small, misaligned,
 /// or over SSIZE_MAX in all.
-/// -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+/// -EPERM: this process may open neither a netlink socket nor ask by ioctl() (a seccomp filter).
+/// -ENOMEM, -ENOBUFS: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
 ///
-/// Any thread. Since 0.1.0. See getifaddrs(3), netdevice(7).
+/// Any thread. Since 0.1.0. See rtnetlink(7), netdevice(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_list_interfaces(out: *mut castio_interface, capacity: usize) -> ssize_t {
     // SAFETY: the header asks for an array, its first element's size set.
@@ -99,19 +101,22 @@ fn element(entry: &Entry, struct_size: usize) -> castio_interface {
     element
 }
 
-/// The index of an interface: if_nametoindex(), and getifaddrs() for an address.
+/// The index of an interface: ioctl(SIOCGIFINDEX), and rtnetlink for long names and addresses. A text means the same
+/// interface in every function of this library.
 ///
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3", tried in this
-///   order.
+/// - interface: a name "eth0", or an alternative name of up to 127 characters (ip link property add); else one of
+///   its addresses "192.0.2.2", with a scope "fe80::1%eth0" if several have it; else its index "3". A text of digits
+///   that is the name of one is that one. The label of an address is no name.
 /// - out: written with the index, for the functions that end in _addr or _index.
 ///
 /// Returns 0.
 ///
 /// Errors:
-/// -ENODEV: there is no such interface. -EINVAL: an empty text.
-/// -EFAULT: interface or out is NULL. -ENOMEM, -EMFILE, -ENFILE: as getifaddrs().
+/// -ENODEV: there is no such interface. -EADDRNOTAVAIL: several interfaces have that address. -EINVAL: an empty text.
+/// -EPERM: this process may ask neither by ioctl() nor by netlink (a seccomp filter).
+/// -EFAULT: interface or out is NULL. -ENOMEM: there isn't enough memory. -EMFILE, -ENFILE: no descriptor left.
 ///
-/// Any thread. Since 0.1.0. See if_nametoindex(3).
+/// Any thread. Since 0.1.0. See netdevice(7), rtnetlink(7), ip-link(8).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_interface_index(interface: *const c_char, out: *mut c_uint) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL, and for a place.

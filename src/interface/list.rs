@@ -13,7 +13,6 @@ use crate::sys::option::Family;
 const IFA_F_SECONDARY: u32 = 0x01;
 /// IFA_F_DADFAILED, IFA_F_TENTATIVE: another host may have it.
 const DOUBTFUL: u32 = 0x48;
-const RT_SCOPE_HOST: u8 = 254;
 
 /// Whether an error says that this process may not ask in this way (seccomp, systemd's
 /// RestrictAddressFamilies, SELinux), so that another way may still be open.
@@ -87,9 +86,11 @@ pub fn name_of(index: u32) -> Result<Name> {
     }
 }
 
-/// Whether an interface of this host has this address.
-pub fn own_address(ip: IpAddr) -> Result<bool> {
-    Ok(list()?.iter().any(|entry| entry.address.is_some_and(|address| address.ip == ip)))
+/// The index of an interface that has this address, 0 if none has.
+pub fn index_of_address(ip: IpAddr) -> Result<u32> {
+    let entries = list()?;
+    let found = entries.iter().find(|entry| entry.address.is_some_and(|address| address.ip == ip));
+    Ok(found.map_or(0, |entry| entry.interface.index))
 }
 
 /// The address that an interface sends reports and queries from, as the kernel would choose: with IPv4 one that
@@ -99,9 +100,7 @@ pub fn source_of(index: u32, family: Family) -> Result<Option<IpAddr>> {
     let entries = list()?;
     let own = entries.iter().filter(|entry| entry.interface.index == index).filter_map(|entry| entry.address);
     Ok(match family {
-        Family::V4 => {
-            own.filter(|address| address.reach < RT_SCOPE_HOST).filter_map(rank).min_by_key(|(rank, _)| *rank)
-        }
+        Family::V4 => own.filter_map(rank).min_by_key(|(rank, _)| *rank),
         Family::V6 => own.filter(is_certain_link_local).map(|address| ((0, false, false), address.ip)).next(),
     }
     .map(|(_, ip)| ip))

@@ -6,7 +6,7 @@ mod without_netlink;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use list::{everything, is_refused, list, name_of, own_address, source_of};
+pub use list::{everything, index_of_address, is_refused, list, name_of, source_of};
 pub use text::{
     Meant, NAME_MAX, Spec, entries_of, index_of, meant, meant_optional, parse, resolve, resolve_optional, zone,
 };

@@ -59,11 +59,15 @@ pub fn open_sender(target: Target, source: Option<IpAddr>, port: u16, ttl: i32) 
         socket::bind(fd, &SocketAddress::from(SocketAddr::V6(SocketAddrV6::new(source, 0, 0, scope))))?;
     }
     socket::connect(fd, &address(target, port)).map_err(|error| why_unconnected(target, error))?;
-    // Without any IPv4 address the kernel would send from 0.0.0.0, which receivers drop.
-    if socket::local_address(fd)?.ip().is_unspecified() {
-        return Err(Errno::EADDRNOTAVAIL);
+    let has_source = || socket::local_address(fd).map(|local| !local.ip().is_unspecified());
+    if has_source()? {
+        return Ok(owned);
     }
-    Ok(owned)
+    // For want of an address that reaches far the kernel would send from 0.0.0.0, which receivers drop.
+    let near = interface::source_of(target.interface, Family::V4)?;
+    options::set_interface(fd, Meant { index: target.interface, address: near })?;
+    socket::connect(fd, &address(target, port))?;
+    if has_source()? { Ok(owned) } else { Err(Errno::EADDRNOTAVAIL) }
 }
 
 /// What the kernel means that refuses to connect. By what it says alone, an interface that is down looks like a

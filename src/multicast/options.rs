@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 
 use crate::error::{Errno, Result};
-use crate::interface::Meant;
+use crate::interface::{self, Meant};
 use crate::sys::multicast;
 use crate::sys::option::{Family, IntOption, family};
 
@@ -76,7 +76,8 @@ pub fn set_interface(fd: BorrowedFd<'_>, interface: impl Into<Meant>) -> Result<
     let Meant { index, address } = interface.into();
     let source = match address {
         Some(IpAddr::V4(source)) => source,
-        _ => Ipv4Addr::UNSPECIFIED,
+        _ if index == 0 => Ipv4Addr::UNSPECIFIED,
+        _ => lonely_loopback(index).unwrap_or(Ipv4Addr::UNSPECIFIED),
     };
     if family(fd)? == Family::V6 {
         IntOption::IPV6_MULTICAST_IF.set(fd, i32::try_from(index).map_err(|_| Errno::ENODEV)?)?;
@@ -86,6 +87,18 @@ pub fn set_interface(fd: BorrowedFd<'_>, interface: impl Into<Meant>) -> Result<
         Err(Errno::EADDRNOTAVAIL) => Err(Errno::ENODEV),
         result => result,
     }
+}
+
+/// The address of the loopback interface, where this host has none that reaches any further: the kernel would send
+/// from 0.0.0.0, which receivers drop. It is never another one, so that nothing is lost by naming it.
+fn lonely_loopback(index: u32) -> Option<Ipv4Addr> {
+    let entries = interface::list().ok()?;
+    let all = || entries.iter().filter_map(|entry| Some((entry.interface.index, entry.address?.ip)));
+    let own = all().find_map(|(on, ip)| match ip {
+        IpAddr::V4(v4) if on == index && v4.is_loopback() => Some(v4),
+        _ => None,
+    })?;
+    all().all(|(_, ip)| ip.is_ipv6() || ip.is_loopback()).then_some(own)
 }
 
 /// See [`set_interface`]. A device that the socket is bound to comes before it. `EOPNOTSUPP` on an IPv4 socket

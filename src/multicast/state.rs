@@ -16,7 +16,10 @@ pub const TOO_MANY: usize = 1 << 16;
 pub fn filter(fd: BorrowedFd<'_>, target: Target, capacity: usize) -> Result<Filter> {
     let capacity = capacity.min(TOO_MANY);
     if target.interface != 0 {
-        return multicast::filter(fd, target, capacity).map_err(|error| wrong_socket(fd, target, error));
+        return multicast::filter(fd, target, capacity).map_err(|error| match error {
+            Errno::EADDRNOTAVAIL => absent_interface(target, error),
+            other => wrong_socket(fd, target, other),
+        });
     }
     let mut last = 0;
     for entry in interface::list()? {
@@ -61,9 +64,22 @@ pub(super) fn explain(fd: BorrowedFd<'_>, target: Target, error: Errno) -> Errno
         Errno::EINVAL | Errno::EADDRNOTAVAIL if check_type(fd).is_err() => Errno::EPROTO,
         // Not joined, or joined the other way.
         Errno::EINVAL => match filter(fd, target, 0) {
-            Err(Errno::EADDRNOTAVAIL) => Errno::EADDRNOTAVAIL,
+            Err(error @ (Errno::EADDRNOTAVAIL | Errno::ENODEV)) => error,
             _ => Errno::EINVAL,
         },
+        Errno::EADDRNOTAVAIL | Errno::ENODEV => absent_interface(target, error),
+        other => other,
+    }
+}
+
+/// The kernel says EADDRNOTAVAIL of an interface that there isn't, and ENODEV of one without IPv6: here ENODEV means
+/// the first, and EADDRNOTAVAIL the other, on which nothing can be joined.
+#[cold]
+pub(super) fn absent_interface(target: Target, error: Errno) -> Errno {
+    let is_there = || interface::name_of(target.interface).is_ok();
+    match error {
+        Errno::EADDRNOTAVAIL if target.interface != 0 && !is_there() => Errno::ENODEV,
+        Errno::ENODEV if target.interface != 0 && target.group.is_ipv6() && is_there() => Errno::EADDRNOTAVAIL,
         other => other,
     }
 }

@@ -107,7 +107,7 @@ impl Asker {
         Err(first.unwrap_or(Errno::EAFNOSUPPORT))
     }
 
-    fn ask(&self, what: u64, request: &mut Request) -> Result<()> {
+    fn ask(&self, what: libc::c_ulong, request: &mut Request) -> Result<()> {
         // SAFETY: the request is as large as struct ifreq, and the requests used here write nothing else.
         done(unsafe { libc::ioctl(self.0.as_raw_fd(), what as _, (&raw mut *request).cast::<c_void>()) })
     }
@@ -115,7 +115,7 @@ impl Asker {
     /// SIOCGIFINDEX. `ENODEV` if no interface has that name, or that alternative name.
     pub fn index_of(&self, name: Name) -> Result<u32> {
         let mut request = Request::of(name);
-        self.ask(libc::SIOCGIFINDEX as u64, &mut request)?;
+        self.ask(libc::SIOCGIFINDEX, &mut request)?;
         // SAFETY: the kernel has written the number.
         Ok(unsafe { request.value.number }.unsigned_abs())
     }
@@ -124,14 +124,14 @@ impl Asker {
     pub fn name_of(&self, index: u32) -> Result<Name> {
         let mut request = Request::of([0; NAME_SIZE]);
         request.value.number = i32::try_from(index).map_err(|_| Errno::ENODEV)?;
-        self.ask(libc::SIOCGIFNAME as u64, &mut request)?;
+        self.ask(libc::SIOCGIFNAME, &mut request)?;
         Ok(request.name)
     }
 
     /// SIOCGIFFLAGS: the lower 16.
     pub fn flags(&self, name: Name) -> Result<Flags> {
         let mut request = Request::of(name);
-        self.ask(libc::SIOCGIFFLAGS as u64, &mut request)?;
+        self.ask(libc::SIOCGIFFLAGS, &mut request)?;
         // SAFETY: the kernel has written the flags.
         Ok(Flags(u32::from(unsafe { request.value.flags } as u16)))
     }
@@ -139,27 +139,27 @@ impl Asker {
     /// SIOCGIFMTU
     pub fn mtu(&self, name: Name) -> Result<u32> {
         let mut request = Request::of(name);
-        self.ask(libc::SIOCGIFMTU as u64, &mut request)?;
+        self.ask(libc::SIOCGIFMTU, &mut request)?;
         // SAFETY: the kernel has written the number.
         Ok(unsafe { request.value.number }.unsigned_abs())
     }
 
     /// SIOCGIFADDR: the address itself, if it is on the interface that its label names; else another one's.
     pub fn address(&self, one: Labelled) -> Result<Ipv4Addr> {
-        self.of_address(libc::SIOCGIFADDR as u64, one)
+        self.of_address(libc::SIOCGIFADDR, one)
     }
 
     /// SIOCGIFNETMASK
     pub fn netmask(&self, one: Labelled) -> Result<Ipv4Addr> {
-        self.of_address(libc::SIOCGIFNETMASK as u64, one)
+        self.of_address(libc::SIOCGIFNETMASK, one)
     }
 
     /// SIOCGIFDSTADDR: the address that names the network, its own or that of the peer.
     pub fn network(&self, one: Labelled) -> Result<Ipv4Addr> {
-        self.of_address(libc::SIOCGIFDSTADDR as u64, one)
+        self.of_address(libc::SIOCGIFDSTADDR, one)
     }
 
-    fn of_address(&self, what: u64, one: Labelled) -> Result<Ipv4Addr> {
+    fn of_address(&self, what: libc::c_ulong, one: Labelled) -> Result<Ipv4Addr> {
         let mut request = Request::of(one.label);
         // SAFETY: all zero is an address.
         let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };

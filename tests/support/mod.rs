@@ -27,6 +27,7 @@ pub mod options;
 pub mod packets;
 pub mod pair;
 pub mod programs;
+pub mod refused;
 pub mod relay;
 pub mod seccomp;
 pub mod sources;

@@ -2,14 +2,15 @@
 
 rows! {
     EADDRNOTAVAIL: "broadcast_address send_broadcast"
-        => "there is no broadcast address: no IPv4 address, only a /31 or /32, or a point-to-point link."
+        => "there is no broadcast address: no IPv4 address, or only a /31 or /32; or several interfaces have the address \
+            by which one was named."
         => "Name an interface for which castio_list_interfaces says can_broadcast, or use multicast.";
     EADDRNOTAVAIL: "directed_broadcast"
         => "a /31 or a /32 has no broadcast address (RFC 3021)."
         => "Send to its one or two hosts themselves.";
     EADDRNOTAVAIL: "send_limited_broadcast"
-        => "none was named, and no interface is up and has broadcast."
-        => "Switch one on (ip link set INTERFACE up), or name one.";
+        => "none was named, and no interface is up and has broadcast; or several have the address by which one was named."
+        => "Switch one on (ip link set INTERFACE up), or name one by its name.";
     ENODEV: "broadcast_address send_broadcast send_limited_broadcast interface_index"
         => "no interface of this network namespace has that name, address or index."
         => "Take one that castio_list_interfaces or ip address shows.";

@@ -91,15 +91,24 @@ rows! {
     EMFILE: "open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
              amt_find_relays subscription_receive membership_open membership_add[_addr] membership_process \
              membership_wait membership_receive membership_receive_fd broadcast_address list_interfaces \
+             send_broadcast send_limited_broadcast set_multicast_interface \
+             set_multicast_interface_index join_group[_addr] leave_group[_addr] join_source[_addr] leave_source[_addr] \
+             block_source[_addr] unblock_source[_addr] set_source_filter[_addr] get_source_filter[_addr] \
              interface_index diagnose_multicast[_addr]"
         => "this process has as many descriptors as it may."
         => "Close those that are done with, or raise the limit: ulimit -n, or setrlimit(RLIMIT_NOFILE).";
     ENFILE: "open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
              amt_find_relays subscription_receive membership_open membership_add[_addr] membership_process \
              membership_wait membership_receive membership_receive_fd broadcast_address list_interfaces \
+             send_broadcast send_limited_broadcast set_multicast_interface \
+             set_multicast_interface_index join_group[_addr] leave_group[_addr] join_source[_addr] leave_source[_addr] \
+             block_source[_addr] unblock_source[_addr] set_source_filter[_addr] get_source_filter[_addr] \
              interface_index diagnose_multicast[_addr]"
         => "the whole system has as many open files as it may."
         => "Compare /proc/sys/fs/file-nr with the limit, and raise it: sysctl -w fs.file-max=NUMBER.";
+    ENOBUFS: "list_interfaces"
+        => "the kernel has no memory for its answer."
+        => "Call it again.";
     ENOMEM: "membership_open membership_receive_fd broadcast_address list_interfaces interface_index \
              diagnose_multicast[_addr] fdopen"
         => "there isn't enough memory."

@@ -15,6 +15,34 @@ macro_rules! changing {
 }
 
 rows! {
+    EADDRNOTAVAIL: "set_multicast_interface set_multicast_interface_index interface_index diagnose_multicast[_addr] \
+                    membership_add[_addr]"
+        => "several interfaces have the address by which one was named."
+        => "Name it by its name (ip address shows them), or behind the address: fe80::1%eth0.";
+    EADDRNOTAVAIL: "join_group[_addr] join_source[_addr] open_receiver[_addr]"
+        => "the group is IPv6, and the interface has no IPv6; or several interfaces have the address by which one was \
+            named."
+        => "Let it have IPv6 (sysctl -w net.ipv6.conf.INTERFACE.disable_ipv6=0, and an MTU of 1280 at least: ip link \
+            set INTERFACE mtu 1500), or give its name.";
+    EPERM: concat!(joining!(), " ", changing!(), " get_source_filter[_addr] open_receiver[_addr] open_sender[_addr] \
+            set_multicast_interface set_multicast_interface_index broadcast_address send_broadcast \
+            send_limited_broadcast list_interfaces interface_index diagnose_multicast[_addr]")
+        => "this process may ask for interfaces neither by ioctl() nor by a netlink socket: its sandbox refuses both."
+        => "Let the sandbox pass ioctl(), or AF_NETLINK (systemd: RestrictAddressFamilies=AF_NETLINK); functions that \
+            end in _addr or _index take an index, which needs neither.";
+    EOPNOTSUPP: "get_multicast_interface"
+        => "an IPv4 socket, of which Linux doesn't tell the interface that was set."
+        => "Remember it beside the socket, or use an IPv6 socket, which sends to IPv4 groups too (::ffff:239.1.2.3).";
+    ENETDOWN: "open_sender[_addr]"
+        => "the interface that was named is down."
+        => "Switch it on: ip link set INTERFACE up.";
+    EACCES: "open_sender[_addr]"
+        => "the route to the group is a prohibit route."
+        => "Delete it (ip route show type prohibit; with IPv6 ip -6 route), or name an interface.";
+    EHOSTUNREACH: "open_sender[_addr]"
+        => "the route to the group is an unreachable or a blackhole route."
+        => "Delete it (ip route show type unreachable, type blackhole; with IPv6 ip -6 route), or name an interface.";
+
     EINVAL: "set_ttl"
         => "ttl isn't in 0..255, or fd is an IPv4 stream socket."
         => "Give 0 to 255 on a UDP or raw socket; 1 stays on this link.";
@@ -55,26 +83,34 @@ rows! {
         => "Find it (ss -ulnp) and let it set SO_REUSEADDR before bind(), or take another port.";
 
     EADDRNOTAVAIL: "leave_group[_addr]"
-        => "this socket has not joined that group on that interface."
-        => "Join it first, or name the interface that it was joined on.";
+        => "this socket has not joined that group on that interface, or several interfaces have the address by which \
+            one was named."
+        => "Join it first, or name the interface that it was joined on by its name.";
     EADDRNOTAVAIL: "leave_source[_addr]"
-        => "this socket has not joined that source of that group on that interface."
-        => "Join it first by castio_join_source, or name the interface that it was joined on.";
+        => "this socket has not joined that source of that group on that interface, or several interfaces have the \
+            address by which one was named."
+        => "Join it first by castio_join_source, or name the interface that it was joined on by its name.";
     EADDRNOTAVAIL: "block_source[_addr]"
-        => "this socket has not joined that group on that interface."
-        => "Join it first by castio_join_group, or name the interface that it was joined on.";
+        => "this socket has not joined that group on that interface, or several interfaces have the address by which \
+            one was named."
+        => "Join it first by castio_join_group, or name the interface that it was joined on by its name.";
     EADDRNOTAVAIL: "unblock_source[_addr]"
-        => "this source isn't blocked, or this socket has not joined that group on that interface."
-        => "Look with castio_get_source_filter, and name the interface that the group was joined on.";
+        => "this source isn't blocked, or this socket has not joined that group on that interface; or several \
+            interfaces have the address by which one was named."
+        => "Look with castio_get_source_filter, and name the interface that the group was joined on by its name.";
     EADDRNOTAVAIL: "set_source_filter[_addr]"
-        => "including no source means to leave, and this socket has not joined that group on that interface."
-        => "Take it for done, or name the interface that the group was joined on.";
+        => "including no source means to leave, and this socket has not joined that group on that interface; the \
+            group is IPv6, and the interface has no IPv6; or several interfaces have the address by which one was \
+            named."
+        => "Take it for done, or name the interface that the group was joined on by its name.";
     EADDRNOTAVAIL: "get_source_filter[_addr]"
-        => "this socket has not joined that group on that interface, so there is no filter."
+        => "this socket has not joined that group on that interface, so there is no filter; or several interfaces \
+            have the address by which one was named."
         => "Join it first, name the interface that it was joined on, or give NULL (index 0) for any.";
     EADDRNOTAVAIL: "open_sender[_addr]"
-        => "there is no address to send from: with IPv6 on that interface, with IPv4 on this host."
-        => "Give it one (ip address add ADDRESS/PREFIX dev INTERFACE), or name another interface.";
+        => "there is no address to send from: with IPv6 on that interface, with IPv4 on this host; or several \
+            interfaces have the address by which one was named."
+        => "Give it one (ip address add ADDRESS/PREFIX dev INTERFACE), or name another interface, by its name.";
 
     ENOBUFS: "join_group[_addr]"
         => "this socket has joined as many IPv4 groups as it may: net.ipv4.igmp_max_memberships, 20 by default."
@@ -123,7 +159,7 @@ rows! {
         => "there is no such interface; or none was named, and no route leads to the group or it (ff01::, ff02::) \
             means nothing without one."
         => "Name one that castio_list_interfaces or ip link shows, or add a route: ip route add 224.0.0.0/4 dev \
-            INTERFACE.";
+            INTERFACE, for an IPv6 group ip -6 route add multicast ff00::/8 dev INTERFACE table local.";
     ENODEV: "get_source_filter[_addr] open_sender[_addr]"
         => "there is no such interface; or none was named, and the group (ff01::, ff02::) means nothing without one."
         => "Name one that castio_list_interfaces or ip link shows.";

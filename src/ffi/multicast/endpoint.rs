@@ -73,7 +73,13 @@ pub unsafe extern "C" fn castio_open_receiver_addr(
 /// Makes a NEW descriptor, yours to close, that sends to one multicast group: connected to it, so
 /// that send() and the functions of this library need no address.
 ///
-/// - group, interface: as in castio_join_group; sending joins nothing.
+/// The kernel chooses the source address, by its scope, when the socket is connected, and keeps it: when the
+/// interface has it no longer, send() gives -ENETUNREACH with IPv4, and goes on from it with IPv6. Then open another
+/// sender; or send by castio_set_multicast_interface and sendto(), where each datagram gets a source of its own.
+///
+/// - group: as in castio_join_group; sending joins nothing.
+/// - interface: as in castio_interface_index; one of its addresses, of the group's family, is also the source. NULL
+///   is the kernel's choice by its routes.
 /// - port: in host byte order.
 /// - ttl: as in castio_set_ttl: 1 stays on this link, 2 crosses one router, up to 255.
 ///
@@ -83,11 +89,14 @@ pub unsafe extern "C" fn castio_open_receiver_addr(
 /// -EINVAL: ttl isn't in 0..255, or group isn't a multicast address.
 /// -ENETUNREACH: interface is NULL and there is no route to the group: name an interface. With IPv6 also
 ///   when the named one has no route for it, such as lo.
+/// -ENETDOWN: the interface that is named is down. -EACCES: the route to the group is a prohibit route.
+/// -EHOSTUNREACH: it is an unreachable or a blackhole route.
 /// -ENODEV: there is no such interface; or NULL, and the group (ff01::, ff02::) means nothing
 ///   without one.
-/// -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host.
+/// -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host; or
+///   several interfaces have the address that interface is.
 /// -EAFNOSUPPORT: an IPv6 group, and this host has no IPv6.
-/// -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left.
+/// -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left. -EPERM: as castio_interface_index.
 ///
 /// Any thread. Since 0.1.0. See ip(7), udp(7).
 #[unsafe(no_mangle)]

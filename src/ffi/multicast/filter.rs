@@ -32,10 +32,10 @@ pub const CASTIO_FILTER_INCLUDE: c_int = 1;
 ///
 /// Errors:
 /// -EINVAL: mode is neither; group or a source isn't an address of its kind.
-/// -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there.
+/// -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there; or as castio_join_group.
 /// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64); 65,536 and more
 ///   aren't looked at.
-/// -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM: as castio_join_group.
+/// -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
 /// -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 /// On failure a group that was joined is as before, and one that wasn't isn't.
 ///
@@ -95,8 +95,8 @@ pub unsafe extern "C" fn castio_set_source_filter_addr(
 /// Returns 0, also when there are more sources than room.
 ///
 /// Errors:
-/// -EADDRNOTAVAIL: this socket has not joined that group there.
-/// -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_join_group.
+/// -EADDRNOTAVAIL: this socket has not joined that group there; or several interfaces have the address that interface is.
+/// -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
 /// -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
 /// isn't a socket.
 ///

@@ -134,15 +134,15 @@ pub unsafe extern "C" fn castio_membership_close(membership: *mut castio_members
 /// - membership: from castio_membership_open.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0" and interfaces NULL.
 /// - source: NULL for any source, or the one to receive from.
-/// - interfaces: a name "eth0"; a pattern with * and ?, "eth*"; an address "192.0.2.2", for the interface
-///   that has it; an index "3"; "*" for all that are up and capable of multicast. Each need not be there
-///   yet. NULL is the interface of the route to the group, as the routes change.
+/// - interfaces: one, as in castio_interface_index; a pattern of names with * and ?, "eth*"; "*" for all that are up
+///   and capable of multicast. Each need not be there yet. NULL is the interface of the route to the group, as the routes change.
 ///
 /// Returns on how many interfaces it is joined now. 0 isn't a failure: the wish stands and waits for an
 /// interface, or was refused, which castio_membership_events tells, and is tried again.
 ///
 /// Errors, upon which nothing is wished:
 /// -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
+/// -EADDRNOTAVAIL: several interfaces have the address that interfaces is.
 /// -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
 ///   named twice.
 /// -ENODEV: interfaces is NULL, and the group (ff01::, ff02::) means nothing without one; or source names

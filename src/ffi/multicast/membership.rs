@@ -15,18 +15,19 @@ use crate::multicast::membership;
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
-///   kernel's choice by its routes.
+/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
 ///
 /// Errors:
 /// -EADDRINUSE: this socket has joined that group there already, whole or by source.
+/// -EADDRNOTAVAIL: several interfaces have the address that interface is; or it has no IPv6, and the group is IPv6.
 /// -ENOBUFS: more IPv4 groups than net.ipv4.igmp_max_memberships (20). -ENOMEM: more IPv6 groups
 ///   than net.core.optmem_max has room for.
 /// -EINVAL: group isn't an address of its kind, or names another interface than interface.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
 /// -EFAULT: group is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -43,16 +44,17 @@ pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, inte
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
-///   kernel's choice by its routes.
+/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
 ///
 /// Errors:
 /// -EADDRNOTAVAIL: this socket has not joined that group there.
+/// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
 /// -EINVAL: group isn't an address of its kind, or names another interface than interface.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
 /// -EFAULT: group is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -69,19 +71,20 @@ pub unsafe extern "C" fn castio_leave_group(fd: c_int, group: *const c_char, int
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
 /// - source: a host's address, of the group's family.
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
-///   kernel's choice by its routes.
+/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
 ///
 /// Errors:
 /// -EADDRINUSE: this source is joined already; or the whole group is, which the kernel would
 ///   silently cut down to this source: leave it first, or block sources.
+/// -EADDRNOTAVAIL: several interfaces have the address that interface is; or it has no IPv6, and the group is IPv6.
 /// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64), or more
 ///   groups than igmp_max_memberships. -ENOMEM: more than net.core.optmem_max has room for.
 /// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
 /// -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -102,17 +105,18 @@ pub unsafe extern "C" fn castio_join_source(
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
 /// - source: a host's address, of the group's family.
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
-///   kernel's choice by its routes.
+/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
 ///
 /// Errors:
 /// -EADDRNOTAVAIL: this socket has not joined that source of that group there. -EINVAL also: it has
 ///   joined the whole group.
+/// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
 /// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
 /// -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -133,18 +137,19 @@ pub unsafe extern "C" fn castio_leave_source(
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
 /// - source: a host's address, of the group's family.
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
-///   kernel's choice by its routes.
+/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
 ///
 /// Errors:
 /// -EADDRNOTAVAIL: this socket has not joined that group there. -EINVAL also: it has joined by source.
+/// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
 /// -EADDRINUSE: the source is blocked already.
 /// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64).
 /// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
 /// -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -165,17 +170,18 @@ pub unsafe extern "C" fn castio_block_source(
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
 /// - source: a host's address, of the group's family.
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
-///   kernel's choice by its routes.
+/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
 ///
 /// Errors:
 /// -EADDRNOTAVAIL: the source isn't blocked, or this socket has not joined that group there.
+/// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
 /// -EINVAL also: it has joined by source.
 /// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
 /// -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///

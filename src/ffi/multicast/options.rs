@@ -76,15 +76,20 @@ pub unsafe extern "C" fn castio_get_loop(fd: c_int) -> c_int {
 /// index, and on an IPv6 socket setsockopt(IPV6_MULTICAST_IF) as well. It needs no route then.
 /// Limited broadcast doesn't obey it: see castio_send_limited_broadcast.
 ///
+/// The kernel chooses the source of each datagram by its scope, so that sending goes on when the interface is
+/// renumbered. (On a host that has no IPv4 address but that of the loopback interface, it is that one.)
+///
 /// - fd: a UDP or raw socket, IPv4 or IPv6.
-/// - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL goes back
-///   to the routes' choice.
+/// - interface: as in castio_interface_index; one of its IPv4 addresses is also the source of what is sent by IPv4,
+///   even when the interface has it no longer (-ENETUNREACH). NULL goes back to the routes' choice.
 ///
 /// Returns 0.
 ///
 /// Errors:
 /// -ENODEV: there is no such interface. -EINVAL: an empty text, or an IPv4 TCP socket;
 ///   -ENOPROTOOPT: an IPv6 TCP socket, or MPTCP. -EINVAL also: fd is bound to another interface.
+/// -EADDRNOTAVAIL: several interfaces have the address that interface is.
+/// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -106,13 +111,14 @@ pub unsafe extern "C" fn castio_set_multicast_interface_index(fd: c_int, ifindex
     guard(|| options::set_interface(descriptor(fd)?, ifindex))
 }
 
-/// The index of the interface by which multicast leaves: getsockopt(IP_MULTICAST_IF or
-/// IPV6_MULTICAST_IF). On an IPv4 socket the kernel tells an address, not an index, and this finds
-/// the interface that has it: one that had no IPv4 address when it was set reads as 0.
+/// The index of the interface by which multicast leaves: that of the device that the socket is bound to
+/// (getsockopt(SO_BINDTOIFINDEX)), else getsockopt(IPV6_MULTICAST_IF).
 ///
 /// Returns the index; 0 is the routes' choice.
 ///
 /// Errors:
+/// -EOPNOTSUPP: an IPv4 socket that is bound to no device. Linux keeps the index that was set and doesn't tell it:
+///   getsockopt(IP_MULTICAST_IF) gives the source address that was set with it, which another interface may have.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///

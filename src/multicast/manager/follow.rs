@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Manager;
-use super::links::{Link, Links};
+use super::links::{Link, Links, RT_SCOPE_LINK};
 use super::news;
 use super::selector::Selector;
 use super::wish::Key;
@@ -118,6 +118,7 @@ impl Manager<'_> {
             Change::AddressGone { index, ip } => {
                 if let Some(link) = self.links.get_mut(&index) {
                     link.addresses.retain(|other| *other != ip);
+                    link.near.retain(|other| *other != ip);
                     self.reselect(index);
                 }
             }
@@ -153,31 +154,31 @@ impl Manager<'_> {
             keys.into_iter().for_each(|key| self.unwant(index, key, Some(Errno::ENODEV)));
         }
         self.links.remove(&index);
+        self.reselect(index);
     }
 
-    /// Which wishes mean this interface, as it is now.
-    fn reselect(&mut self, index: u32) {
-        let Some(link) = self.links.get(&index).cloned() else { return };
+    /// Which wishes mean this interface, as it is now; and which mean another by what has become of this one.
+    fn reselect(&mut self, changed: u32) {
         for number in 0..self.wishes.len() {
-            let Some(wishes) = self.wishes.get_mut(number) else { break };
-            let was_meant = wishes.on.contains(&index);
-            let is_meant = wishes.selector.matches(index, &link, was_meant);
-            if is_meant == was_meant {
-                continue;
+            let Some(wishes) = self.wishes.get(number) else { break };
+            for (index, is_meant) in wishes.selector.changes(changed, &self.links, &wishes.on) {
+                self.select(number, index, is_meant);
             }
-            let keys: Vec<Key> = wishes.keys.iter().copied().collect();
-            if is_meant {
-                wishes.on.insert(index);
-                let again = !wishes.seen.insert(link.padded_name);
-                keys.into_iter().for_each(|key| self.want(index, key, again));
-            } else {
-                wishes.on.remove(&index);
-                let why = match wishes.selector {
-                    Selector::Address(_) => Errno::EADDRNOTAVAIL,
-                    _ => Errno::ENODEV,
-                };
-                keys.into_iter().for_each(|key| self.unwant(index, key, Some(why)));
-            }
+        }
+    }
+
+    fn select(&mut self, number: usize, index: u32, is_meant: bool) {
+        let Some(wishes) = self.wishes.get_mut(number) else { return };
+        let keys: Vec<Key> = wishes.keys.iter().copied().collect();
+        if is_meant {
+            let Some(link) = self.links.get(&index) else { return };
+            wishes.on.insert(index);
+            let again = !wishes.seen.insert(link.padded_name);
+            keys.into_iter().for_each(|key| self.want(index, key, again));
+        } else {
+            wishes.on.remove(&index);
+            let why = if wishes.selector.is_address() { Errno::EADDRNOTAVAIL } else { Errno::ENODEV };
+            keys.into_iter().for_each(|key| self.unwant(index, key, Some(why)));
         }
     }
 
@@ -232,14 +233,18 @@ impl Manager<'_> {
 }
 
 fn record(links: &mut Links, change: &Change) {
-    match *change {
-        Change::Link { index, name, flags, carrier_changes, mtu, master, .. } => {
-            let addresses = links.remove(&index).map(|link| link.addresses).unwrap_or_default();
-            links.insert(index, Link { padded_name: name, flags, carrier_changes, mtu, master, addresses });
+    match change.clone() {
+        Change::Link { index, name, other_names, flags, carrier_changes, mtu, master } => {
+            let before = links.remove(&index).map(|link| (link.addresses, link.near));
+            let (addresses, near) = before.unwrap_or_default();
+            let padded_name = name;
+            let link = Link { padded_name, other_names, flags, carrier_changes, mtu, master, addresses, near };
+            links.insert(index, link);
         }
-        Change::Address { index, ip, .. } => {
+        Change::Address { index, ip, scope, .. } => {
             if let Some(link) = links.get_mut(&index).filter(|link| !link.addresses.contains(&ip)) {
                 link.addresses.push(ip);
+                link.near.extend(Some(ip).filter(|_| scope >= RT_SCOPE_LINK));
             }
         }
         _ => {}

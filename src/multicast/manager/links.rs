@@ -1,7 +1,7 @@
 //! The interfaces of this host as rtnetlink tells of them.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::sys::interface::{Flags, Name};
 use crate::sys::netlink::Master;
@@ -11,6 +11,8 @@ use crate::sys::netlink::Master;
 pub struct Link {
     /// Its name, padded with NULs.
     pub padded_name: Name,
+    /// Its alternative names.
+    pub other_names: Vec<Vec<u8>>,
     /// Its flags.
     pub flags: Flags,
     /// How often its carrier came or went.
@@ -21,12 +23,32 @@ pub struct Link {
     pub master: Master,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// Those that reach no further than the link.
+    pub near: Vec<IpAddr>,
 }
+
+/// <linux/rtnetlink.h>
+pub const RT_SCOPE_LINK: u8 = 253;
 
 impl Link {
     /// Its name.
     pub fn name(&self) -> &[u8] {
         self.padded_name.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// Whether it has this name, or this alternative name.
+    pub fn is_called(&self, name: &[u8]) -> bool {
+        self.name() == name || self.other_names.iter().any(|other| other == name)
+    }
+
+    /// The IPv4 address to send from, as the kernel would choose: one that reaches far before one of the link alone,
+    /// one that was assigned before one that was drawn (169.254.0.0/16), and the first of these.
+    pub fn ipv4_source(&self) -> Option<Ipv4Addr> {
+        let all = self.addresses.iter().filter_map(|ip| match ip {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        });
+        all.min_by_key(|v4| (self.near.contains(&IpAddr::V4(*v4)), v4.is_link_local()))
     }
 
     /// Whether anything can arrive: up, and with a carrier.

@@ -116,6 +116,7 @@ impl<'fd> Manager<'fd> {
         if self.groups.get(&key.group).is_some_and(|(other, _)| *other != by_source) {
             return Err(Errno::EADDRINUSE);
         }
+        selector.check(&self.links)?;
         // What may fail comes before anything is noted.
         let route = match selector {
             Selector::Route => {
@@ -147,12 +148,9 @@ impl<'fd> Manager<'fd> {
             return number;
         }
         let mut wishes = Wishes::new(selector);
-        for (index, link) in &self.links {
-            if wishes.selector.matches(*index, link, false) {
-                wishes.on.insert(*index);
-                wishes.seen.insert(link.padded_name);
-            }
-        }
+        wishes.on = wishes.selector.all(&self.links);
+        let meant = wishes.on.iter().filter_map(|index| self.links.get(index));
+        wishes.seen.extend(meant.map(|link| link.padded_name));
         self.wishes.push(wishes);
         self.wishes.len() - 1
     }

@@ -1,7 +1,7 @@
 //! Reports of our own, by raw sockets.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::links::Link;
@@ -99,12 +99,8 @@ impl Voice {
             IntOption::IPV6_MULTICAST_IF.set(fd, i32::try_from(interface).map_err(|_| Errno::ENODEV)?)?;
             return Ok(link_local(interface).into());
         }
-        let own = link.addresses.iter().find_map(|ip| match ip {
-            IpAddr::V4(v4) => Some(*v4),
-            IpAddr::V6(_) => None,
-        });
         // The kernel alone reports from 0.0.0.0: it would put another interface's address there.
-        let own: Ipv4Addr = own.ok_or(Errno::EADDRNOTAVAIL)?;
+        let own = link.ipv4_source().ok_or(Errno::EADDRNOTAVAIL)?;
         multicast::set_ipv4_interface(fd, interface, own)?;
         Ok(own.into())
     }

@@ -8,6 +8,9 @@ use crate::interface;
 use crate::sys::interface::Flags;
 use crate::sys::netlink::{Change, Netlink};
 
+/// How often news is read in one go, each time up to 32 KiB.
+const READS_MAX: usize = 64;
+
 /// What has become of it; of several, what is most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum News {
@@ -61,7 +64,7 @@ impl Followed {
 
     fn read(&mut self) -> Result<()> {
         let Followed { netlink, index, is_live, unseen, .. } = self;
-        loop {
+        for _ in 0..READS_MAX {
             let result = netlink.changes(|change| {
                 let news = match change {
                     Change::LinkGone { index: gone } if *index == Some(gone) => News::Moved,
@@ -82,12 +85,15 @@ impl Followed {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     /// What the text means now.
     fn look(&mut self, news: News) -> Result<News> {
         let now = match interface::resolve(&self.text) {
             Err(Errno::ENODEV) => None,
+            // Another one has the address too, as when it moves.
+            Err(Errno::EADDRNOTAVAIL) => self.index,
             index => Some(index?),
         };
         if news < News::Moved && now == self.index {
