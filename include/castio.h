@@ -2505,12 +2505,13 @@ int castio_get_multicast_all(int fd);
  *
  * Errors:
  * -EADDRINUSE: this socket has joined that group there already, whole or by source.
- * -ENOBUFS: more IPv4 groups than net.ipv4.igmp_max_memberships (20). -ENOMEM: more IPv6 groups
+ * -ENOBUFS: more IPv4 groups than net.ipv4.igmp_max_memberships (20). -ENOMEM: more groups
  *   than net.core.optmem_max has room for.
  * -EINVAL: group isn't an address of its kind, or names another interface than interface.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
+ * -EMFILE, -ENFILE: no descriptor left to look for the interface; nothing has changed.
  * -EFAULT: group is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. Since 0.1.0. See ip(7), RFC 3678.
@@ -2521,22 +2522,22 @@ int castio_join_group(int fd,
 
 /**
  * Leaves a group with all its sources: setsockopt(IP_DROP_MEMBERSHIP) or
- * setsockopt(IPV6_DROP_MEMBERSHIP). With interface NULL the first
- * membership of that group, wherever it is.
+ * setsockopt(IPV6_DROP_MEMBERSHIP).
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the first
+ *   membership of that group, wherever it is, also after the route moved.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that group there.
  * -EINVAL: group isn't an address of its kind, or names another interface than interface.
- * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
- *   means nothing without one.
+ * -ENODEV: there is no such interface; or NULL, and there is no route and no membership, or the group
+ *   (ff01::, ff02::) means nothing without one.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
+ * -EMFILE, -ENFILE: no descriptor left to look for the interface; nothing has changed.
  * -EFAULT: group is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. Since 0.1.0. See ip(7), RFC 3678.
@@ -2551,21 +2552,23 @@ int castio_leave_group(int fd,
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
- * - source: a host's address, of the group's family.
+ * - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
  * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
  *   kernel's choice by its routes.
  *
- * Returns 0.
+ * Returns 0. On failure nothing has changed: a group that wasn't joined isn't.
  *
  * Errors:
  * -EADDRINUSE: this source is joined already; or the whole group is, which the kernel would
  *   silently cut down to this source: leave it first, or block sources.
  * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64), or more
  *   groups than igmp_max_memberships. -ENOMEM: more than net.core.optmem_max has room for.
- * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+ * -EINVAL: group or source isn't an address of its kind, or names another interface than the
+ *   one meant.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
+ * -EMFILE, -ENFILE: no descriptor left to look for the interface; nothing has changed.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. Since 0.1.0. See ip(7), RFC 3678.
@@ -2580,19 +2583,21 @@ int castio_join_source(int fd,
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
- * - source: a host's address, of the group's family.
- * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
- *   kernel's choice by its routes.
+ * - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
+ * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the interface of
+ *   the route to the group if the group is joined there, else the first on which it is.
  *
  * Returns 0.
  *
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that source of that group there. -EINVAL also: it has
  *   joined the whole group.
- * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+ * -EINVAL: group or source isn't an address of its kind, or names another interface than the
+ *   one meant.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
+ * -EMFILE, -ENFILE: no descriptor left to look for the interface; nothing has changed.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. Since 0.1.0. See ip(7), RFC 3678.
@@ -2607,7 +2612,7 @@ int castio_leave_source(int fd,
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
- * - source: a host's address, of the group's family.
+ * - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
  * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
  *   kernel's choice by its routes.
  *
@@ -2616,11 +2621,14 @@ int castio_leave_source(int fd,
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that group there. -EINVAL also: it has joined by source.
  * -EADDRINUSE: the source is blocked already.
- * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64).
- * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+ * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64). -ENOMEM: more than
+ *   net.core.optmem_max has room for.
+ * -EINVAL: group or source isn't an address of its kind, or names another interface than the
+ *   one meant.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
+ * -EMFILE, -ENFILE: no descriptor left to look for the interface; nothing has changed.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. Since 0.1.0. See ip(7), RFC 3678.
@@ -2635,7 +2643,7 @@ int castio_block_source(int fd,
  *
  * - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
  * - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
- * - source: a host's address, of the group's family.
+ * - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
  * - interface: a name "eth0", one of its addresses "192.0.2.2", or its index "3"; NULL is the
  *   kernel's choice by its routes.
  *
@@ -2644,10 +2652,12 @@ int castio_block_source(int fd,
  * Errors:
  * -EADDRNOTAVAIL: the source isn't blocked, or this socket has not joined that group there.
  * -EINVAL also: it has joined by source.
- * -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+ * -EINVAL: group or source isn't an address of its kind, or names another interface than the
+ *   one meant.
  * -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
  *   means nothing without one.
  * -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
+ * -EMFILE, -ENFILE: no descriptor left to look for the interface; nothing has changed.
  * -EFAULT: group or source is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. Since 0.1.0. See ip(7), RFC 3678.
@@ -2771,16 +2781,19 @@ int castio_unblock_source_addr(int fd,
  * - group, interface: as in castio_join_group.
  * - mode: CASTIO_FILTER_EXCLUDE (with no source: from any) or CASTIO_FILTER_INCLUDE (with no
  *   source: leaves the group).
- * - sources, count: addresses in text, of the group's family.
+ * - sources, count: addresses in text, of the group's family, link-local ones with or without their interface
+ *   ("fe80::1%eth0"). One given twice counts once.
  *
  * Returns 0.
  *
  * Errors:
- * -EINVAL: mode is neither; group or a source isn't an address of its kind.
+ * -EINVAL: mode is neither; group or a source isn't an address of its kind, or names another interface than the
+ *   one meant.
  * -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there.
  * -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64); 65,536 and more
  *   aren't looked at.
- * -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM: as castio_join_group.
+ * -ENOMEM: more sources, or more groups, than net.core.optmem_max has room for.
+ * -ENODEV, -EAFNOSUPPORT, -EPROTO, -EMFILE, -ENFILE: as castio_join_group.
  * -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  * On failure a group that was joined is as before, and one that wasn't isn't.
  *
@@ -2812,8 +2825,8 @@ int castio_set_source_filter_addr(int fd,
 /**
  * Reads a group's source filter: getsockopt(MCAST_MSFILTER).
  *
- * - fd, group, interface: as in castio_join_group. With NULL the first interface on which this
- *   socket has joined the group.
+ * - fd, group, interface: as in castio_join_group. With NULL the interface of the route to the group if this
+ *   socket has joined the group there, else the first on which it has.
  * - mode: written with CASTIO_FILTER_EXCLUDE or CASTIO_FILTER_INCLUDE.
  * - sources, capacity: written with as many addresses as there is room for; NULL with 0.
  * - count: written with how many there are, on failure with 0. May be NULL.
@@ -2822,7 +2835,7 @@ int castio_set_source_filter_addr(int fd,
  *
  * Errors:
  * -EADDRNOTAVAIL: this socket has not joined that group there.
- * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_join_group.
+ * -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPROTO, -EMFILE, -ENFILE: as castio_join_group.
  * -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
  * isn't a socket.
  *
@@ -2867,6 +2880,7 @@ int castio_get_source_filter_addr(int fd,
  *
  * Errors:
  * -EADDRINUSE: a socket that doesn't share it has the port.
+ * -EINVAL: source names another interface than the one meant, or as castio_join_source.
  * -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
  * -EMFILE, -ENFILE: no descriptor left.
  * Others as castio_join_group and castio_join_source except -EBADF, -ENOTSOCK, -EPROTO.
@@ -3012,8 +3026,8 @@ void castio_membership_close(struct castio_membership *membership);
  *
  * Errors, upon which nothing is wished:
  * -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
- * -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
- *   named twice.
+ * -EINVAL: group or source isn't an address of its kind; source names another interface than interfaces;
+ *   interfaces is empty or too long; an interface named twice.
  * -ENODEV: interfaces is NULL, and the group (ff01::, ff02::) means nothing without one; or source names
  *   an interface that isn't there.
  * -EAFNOSUPPORT: families that disagree. -EFAULT: membership or group is NULL.
@@ -3929,8 +3943,8 @@ void castio_amt_close(struct castio_amt *amt);
  *
  * Errors:
  * -EADDRINUSE: this is joined already; or the group is joined whole and now by source, or the reverse.
- * -EINVAL: group or source isn't an address of its kind; or the group never leaves its link or host
- *   (224.0.0.0/24, ff01::, ff02::).
+ * -EINVAL: group or source isn't an address of its kind; source names an interface, and a tunnel is none; or
+ *   the group never leaves its link or host (224.0.0.0/24, ff01::, ff02::).
  * -ENODEV: an address names an interface behind % that isn't there.
  * -EAFNOSUPPORT: families that disagree. -EFAULT: amt or group is NULL.
  *
@@ -3995,7 +4009,7 @@ int castio_amt_leave_addr(struct castio_amt *amt,
  * Returns 0.
  *
  * Errors:
- * -EINVAL: mode is neither; group or a source isn't an address of its kind.
+ * -EINVAL: mode is neither; group or a source isn't an address of its kind, or a source names an interface.
  * -ENODEV: an address names an interface behind % that isn't there.
  * -EAFNOSUPPORT: families that disagree. -EFAULT: amt, group, sources or one of them is NULL.
  *
@@ -4135,7 +4149,7 @@ int castio_amt_info(struct castio_amt *amt, struct castio_amt_info *info);
  * Returns the length of the whole text in bytes, without the NUL.
  *
  * Errors:
- * -EINVAL: source isn't an address that a host can have.
+ * -EINVAL: source isn't an address that a host can have, or names an interface.
  * -ENODEV: source names an interface behind % that isn't there.
  * -ENOENT: DNS says that no relay is to be used for this source.
  * -ETIMEDOUT: no server answered in time. -EIO: the servers couldn't find out, or answered nonsense.
@@ -4334,8 +4348,8 @@ int castio_amt_relay_json(struct castio_amt_relay *relay,
  * Returns 0. That no interface is there, or the kernel refuses to join, is no failure: the tunnel is tried.
  *
  * Errors:
- * -EINVAL: group or source isn't an address of its kind; the group never leaves its link or host; port is
- *   0; interfaces is empty or too long; or as castio_amt_open.
+ * -EINVAL: group or source isn't an address of its kind; source names another interface than interfaces; the
+ *   group never leaves its link or host; port is 0; interfaces is empty or too long; or as castio_amt_open.
  * -EADDRINUSE: a socket that doesn't share it has the port. -EACCES: a port below 1024 needs
  *   CAP_NET_BIND_SERVICE.
  * -ENODEV: source names an interface behind % that isn't there; or interfaces is NULL, and the group means
@@ -4594,7 +4608,7 @@ int castio_inspect_socket(int fd,
  *
  * Errors:
  * -EINVAL: group isn't a multicast address, source isn't a host's address, interface is an empty text,
- *   or group names another interface; an unknown flag; struct_size is too small, or capacity times
+ *   or group or source names another interface; an unknown flag; struct_size is too small, or capacity times
  *   struct_size over SSIZE_MAX.
  * -EAFNOSUPPORT: a source of another family than the group, or a socket without IP.
  * -EFAULT: group is NULL, or out is and capacity isn't 0.

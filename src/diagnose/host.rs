@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use crate::error::{Errno, Result};
 use crate::interface;
+use crate::setting;
 use crate::sys::interface::Flags;
 use crate::sys::netlink::firewall::{self, Rules};
 
@@ -63,12 +64,6 @@ fn interface_name(name: &[u8]) -> String {
     String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-/// A number under /proc/sys/net, which is that of the calling thread's network namespace. `None` if
-/// it isn't there.
-pub fn setting(path: &str) -> Option<u32> {
-    fs::read_to_string(format!("/proc/sys/net/{path}")).ok()?.trim().parse().ok()
-}
-
 /// A setting that an interface has and the host as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pair {
@@ -81,8 +76,8 @@ pub struct Pair {
 impl Pair {
     /// Under /proc/sys/net/FAMILY/conf. `None` if the interface has no such setting.
     pub fn read(family: &str, interface: &str, name: &str) -> Option<Pair> {
-        let own = setting(&format!("{family}/conf/{interface}/{name}"))?;
-        Some(Pair { all: setting(&format!("{family}/conf/all/{name}")).unwrap_or(0), own })
+        let own = setting::of_network(&format!("{family}/conf/{interface}/{name}"))?;
+        Some(Pair { all: setting::of_network(&format!("{family}/conf/all/{name}")).unwrap_or(0), own })
     }
 
     /// The larger one, and whose it is.
@@ -137,10 +132,10 @@ impl Limits {
     /// As they are now.
     pub fn read() -> Limits {
         Limits {
-            groups: setting("ipv4/igmp_max_memberships"),
-            ipv4_sources: setting("ipv4/igmp_max_msf"),
-            ipv6_sources: setting("ipv6/mld_max_msf"),
-            option_memory: setting("core/optmem_max"),
+            groups: setting::of_network("ipv4/igmp_max_memberships"),
+            ipv4_sources: setting::of_network("ipv4/igmp_max_msf"),
+            ipv6_sources: setting::of_network("ipv6/mld_max_msf"),
+            option_memory: setting::of_network("core/optmem_max"),
         }
     }
 }

@@ -125,8 +125,8 @@ pub unsafe extern "C" fn castio_membership_close(membership: *mut castio_members
 ///
 /// Errors, upon which nothing is wished:
 /// -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
-/// -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
-///   named twice.
+/// -EINVAL: group or source isn't an address of its kind; source names another interface than interfaces;
+///   interfaces is empty or too long; an interface named twice.
 /// -ENODEV: interfaces is NULL, and the group (ff01::, ff02::) means nothing without one; or source names
 ///   an interface that isn't there.
 /// -EAFNOSUPPORT: families that disagree. -EFAULT: membership or group is NULL.
@@ -323,7 +323,7 @@ unsafe fn wish(group: *const c_char, source: *const c_char, interfaces: *const c
     let (group, source, interfaces) =
         unsafe { (convert::text(group)?, convert::optional_text(source), convert::optional_text(interfaces)) };
     let (group, selector) = selector::of_text(group, interfaces)?;
-    let source = source.map(Scoped::parse).transpose()?.map(|source| source.ip);
+    let (source, selector) = selector.with_source(source.map(Scoped::parse).transpose()?)?;
     Ok((Key { group, source }, selector))
 }
 
@@ -339,10 +339,7 @@ unsafe fn wish_addr(
     // SAFETY: promised by the caller.
     let group = Scoped::from(unsafe { convert::address(group, group_len)? });
     let (group, selector) = selector::of_index(group, ifindex)?;
-    let source = match source.is_null() {
-        true => None,
-        // SAFETY: promised by the caller.
-        false => Some(unsafe { convert::address(source, source_len)? }.ip().to_canonical()),
-    };
+    // SAFETY: promised by the caller.
+    let (source, selector) = selector.with_source(unsafe { convert::optional_scoped(source, source_len)? })?;
     Ok((Key { group, source }, selector))
 }

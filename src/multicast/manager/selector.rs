@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::links::Link;
 use crate::address::Scoped;
 use crate::error::{Errno, Result};
+use crate::interface;
 use crate::sys::interface::Flags;
 
 /// As long as an address can be.
@@ -43,6 +44,18 @@ impl Selector {
             Ok(index) if index > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Selector::Index(index)),
             _ => Ok(Selector::Name(text.to_owned())),
         }
+    }
+
+    /// The interfaces for a source that may name its own: that one where none is named otherwise. `EINVAL` if
+    /// it isn't the one that is meant.
+    pub fn with_source(self, source: Option<Scoped>) -> Result<(Option<IpAddr>, Selector)> {
+        let selector = match source {
+            None | Some(Scoped { scope: 0, .. }) => self,
+            Some(Scoped { scope, .. }) if self == Selector::Route => Selector::Index(scope),
+            Some(Scoped { scope, .. }) if interface::index_of(&self.text()) == Ok(scope) => self,
+            Some(_) => return Err(Errno::EINVAL),
+        };
+        Ok((source.map(|source| source.ip), selector))
     }
 
     /// As text; empty for the route's.
