@@ -2869,8 +2869,10 @@ int castio_get_source_filter_addr(int fd,
 
 /**
  * Makes a NEW descriptor, yours to close, that receives one multicast group and nothing else:
- * bound to the group and the port, which it shares with other sockets (SO_REUSEADDR and
- * SO_REUSEPORT), MULTICAST_ALL off, joined.
+ * bound to the group and the port, which it shares with other sockets (SO_REUSEADDR; SO_REUSEPORT too where
+ * bind() says EADDRINUSE without it), MULTICAST_ALL off, joined. Linux hands an IPv4 datagram from another host to
+ * any one of the sockets that share a port by SO_REUSEPORT, against their source filters: set SO_REUSEADDR alone on
+ * sockets that are to share the port.
  *
  * - group, interface: as in castio_join_group.
  * - port: in host byte order; 0 lets the kernel choose one that nobody has.
@@ -2978,7 +2980,8 @@ int castio_open_sender_addr(const struct sockaddr *group,
  * Where a socket is full (net.ipv4.igmp_max_memberships, 20 groups; net.ipv4.igmp_max_msf, 10 sources;
  * net.core.optmem_max) the handle makes further sockets, of the same kind and bound alike, so that
  * 10,000 groups work; castio_membership_receive reads all of them. For that the socket's port must be
- * shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
+ * shared: set SO_REUSEADDR before bind(), not SO_REUSEPORT, by which Linux hands IPv4 datagrams to sockets whose
+ * source filters don't let them in. Unicast to the port may come to any of them.
  *
  * IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
  * puts them back: else it would get what the other sockets joined, too.

@@ -14,8 +14,10 @@ use crate::multicast::endpoint;
 use crate::sys::multicast::Target;
 
 /// Makes a NEW descriptor, yours to close, that receives one multicast group and nothing else:
-/// bound to the group and the port, which it shares with other sockets (SO_REUSEADDR and
-/// SO_REUSEPORT), MULTICAST_ALL off, joined.
+/// bound to the group and the port, which it shares with other sockets (SO_REUSEADDR; SO_REUSEPORT too where
+/// bind() says EADDRINUSE without it), MULTICAST_ALL off, joined. Linux hands an IPv4 datagram from another host to
+/// any one of the sockets that share a port by SO_REUSEPORT, against their source filters: set SO_REUSEADDR alone on
+/// sockets that are to share the port.
 ///
 /// - group, interface: as in castio_join_group.
 /// - port: in host byte order; 0 lets the kernel choose one that nobody has.

@@ -58,7 +58,8 @@ pub struct castio_membership_options {
 /// Where a socket is full (net.ipv4.igmp_max_memberships, 20 groups; net.ipv4.igmp_max_msf, 10 sources;
 /// net.core.optmem_max) the handle makes further sockets, of the same kind and bound alike, so that
 /// 10,000 groups work; castio_membership_receive reads all of them. For that the socket's port must be
-/// shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
+/// shared: set SO_REUSEADDR before bind(), not SO_REUSEPORT, by which Linux hands IPv4 datagrams to sockets whose
+/// source filters don't let them in. Unicast to the port may come to any of them.
 ///
 /// IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
 /// puts them back: else it would get what the other sockets joined, too.
