@@ -529,6 +529,27 @@ extern "C" {
 #define CASTIO_FINDING_PROC_UNCHECKED 43
 
 /**
+ * castio_finding: a filter on the socket (SO_ATTACH_FILTER, SO_ATTACH_BPF) drops datagrams, or may.
+ */
+#define CASTIO_FINDING_SOCKET_FILTER 44
+
+/**
+ * castio_finding: the interface is a port of a bridge, bond or team, and what arrives is that one's.
+ */
+#define CASTIO_FINDING_PORT_OF_MASTER 45
+
+/**
+ * castio_finding: no interface has the address any more that the socket sends from.
+ */
+#define CASTIO_FINDING_SOURCE_ADDRESS_GONE 46
+
+/**
+ * castio_finding: sockets share the port by SO_REUSEPORT and their source filters differ: Linux hands datagrams to
+ * the wrong one.
+ */
+#define CASTIO_FINDING_REUSEPORT_GROUP 47
+
+/**
  * Receives multicast groups through a relay: see castio_amt_open().
  */
 struct castio_amt;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::net::IpAddr;
 
+use super::cure::shell;
 use crate::error::{Errno, Result};
 use crate::interface;
 use crate::setting;
@@ -89,7 +90,7 @@ impl Pair {
 impl Pair {
     /// What sysctl(8) is to set to switch it off, wherever it is on.
     pub fn switched_off(self, family: &str, interface: &str, name: &str) -> String {
-        let of = |whose: &str| format!("{}=0", setting_name(family, whose, name));
+        let of = |whose: &str| shell(&format!("{}=0", setting_name(family, whose, name)));
         match (self.all, self.own) {
             (0, _) => of(interface),
             (_, 0) => of("all"),
@@ -106,6 +107,29 @@ pub fn setting_name(family: &str, interface: &str, name: &str) -> String {
 /// How many packets this host dropped by rp_filter, IPReversePathFilter of /proc/net/netstat.
 pub fn reverse_path_drops() -> Option<u64> {
     parse_counter(&fs::read_to_string("/proc/thread-self/net/netstat").ok()?, "TcpExt:", "IPReversePathFilter")
+}
+
+/// What UDP dropped on this host so far, IPv4 and IPv6 together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UdpErrors {
+    /// For a full receive buffer: RcvbufErrors, MemErrors.
+    pub full: u64,
+    /// InCsumErrors
+    pub checksums: u64,
+}
+
+impl UdpErrors {
+    /// As they are now. `None` if they can't be read.
+    pub fn read() -> Option<UdpErrors> {
+        let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}")).ok();
+        // Without IPv6 there is no second one.
+        let (v4, v6) = (read("snmp")?, read("snmp6").unwrap_or_default());
+        let all = |name: &str| {
+            let of_v6 = v6.lines().find_map(|line| line.strip_prefix("Udp6")?.strip_prefix(name)?.trim().parse().ok());
+            parse_counter(&v4, "Udp:", name).unwrap_or(0) + of_v6.unwrap_or(0)
+        };
+        Some(UdpErrors { full: all("RcvbufErrors") + all("MemErrors"), checksums: all("InCsumErrors") })
+    }
 }
 
 /// Names stand in one line, their values in the next.

@@ -110,6 +110,15 @@ pub const CASTIO_FINDING_FIREWALL_UNCHECKED: c_int = 41;
 pub const CASTIO_FINDING_OTHER_NAMESPACE: c_int = 42;
 /// castio_finding: /proc can't be read, and what is found there wasn't looked at.
 pub const CASTIO_FINDING_PROC_UNCHECKED: c_int = 43;
+/// castio_finding: a filter on the socket (SO_ATTACH_FILTER, SO_ATTACH_BPF) drops datagrams, or may.
+pub const CASTIO_FINDING_SOCKET_FILTER: c_int = 44;
+/// castio_finding: the interface is a port of a bridge, bond or team, and what arrives is that one's.
+pub const CASTIO_FINDING_PORT_OF_MASTER: c_int = 45;
+/// castio_finding: no interface has the address any more that the socket sends from.
+pub const CASTIO_FINDING_SOURCE_ADDRESS_GONE: c_int = 46;
+/// castio_finding: sockets share the port by SO_REUSEPORT and their source filters differ: Linux hands datagrams to
+/// the wrong one.
+pub const CASTIO_FINDING_REUSEPORT_GROUP: c_int = 47;
 
 /// One thing that is wrong: see castio_diagnose_multicast().
 #[repr(C)]

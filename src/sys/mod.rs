@@ -26,6 +26,7 @@ pub mod reports;
 pub mod sigpipe;
 pub mod sockaddr;
 pub mod socket;
+pub mod socket_filter;
 pub mod status;
 
 use crate::error::{Errno, Result};
