@@ -17,6 +17,11 @@ pub struct Scoped {
 }
 
 impl Scoped {
+    /// The address where no interface can be meant, as behind a tunnel: `EINVAL` if it names one.
+    pub fn without_interface(self) -> Result<IpAddr> {
+        if self.scope == 0 { Ok(self.ip) } else { Err(Errno::EINVAL) }
+    }
+
     /// From text. `EINVAL` if it isn't an address, `ENODEV` if it names no interface of this host.
     pub fn parse(text: &CStr) -> Result<Scoped> {
         let text = text.to_str().map_err(|_| Errno::EINVAL)?;
@@ -62,6 +67,17 @@ pub fn target(group: Scoped, interface: u32) -> Result<Target> {
         return Err(Errno::ENODEV);
     }
     Ok(Target { group: group.ip, interface })
+}
+
+/// A source of a group, on the interface of the group. A source of one link may name it (0: it doesn't), as the
+/// group may: `EINVAL` if it names another one.
+pub fn with_source(target: Target, source: Scoped) -> Result<(Target, IpAddr)> {
+    match (source.scope, target.interface) {
+        (0, _) => Ok((target, source.ip)),
+        (scope, 0) => Ok((Target { interface: scope, ..target }, source.ip)),
+        (scope, interface) if scope == interface => Ok((target, source.ip)),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// Whether an IPv6 group reaches no further than a host (ff01) or a link (ff02).
@@ -141,5 +157,18 @@ mod tests {
         assert_eq!(target(group("10.0.0.1"), 1), Err(Errno::EINVAL));
         assert_eq!(target(Scoped { scope: 2, ..group("ff02::7") }, 1), Err(Errno::EINVAL));
         assert_eq!(target(Scoped { scope: 2, ..group("ff02::7") }, 0).unwrap().interface, 2);
+    }
+
+    #[test]
+    fn a_source_names_the_interface_of_its_group_or_none() {
+        let source = |scope| Scoped { ip: "fe80::1".parse().unwrap(), scope };
+        for (interface, scope, expected) in
+            [(2, 0, Ok(2)), (0, 0, Ok(0)), (0, 2, Ok(2)), (2, 2, Ok(2)), (1, 2, Err(Errno::EINVAL))]
+        {
+            let target = Target { group: "ff35::7".parse().unwrap(), interface };
+            assert_eq!(with_source(target, source(scope)).map(|(target, _)| target.interface), expected);
+        }
+        assert_eq!(source(2).without_interface(), Err(Errno::EINVAL));
+        assert_eq!(source(0).without_interface(), Ok(source(0).ip));
     }
 }

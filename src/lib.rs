@@ -23,6 +23,7 @@ pub mod interface;
 pub mod multicast;
 pub mod nowait;
 pub mod peek;
+pub mod setting;
 pub mod stdio;
 pub mod transfer;
 pub mod tunnel;

@@ -110,7 +110,7 @@ fn relays_as_the_gateway_takes_them() {
         assert_eq!(find(&host, "192.0.2.7", SHORT_MS), Err(Errno::ETIMEDOUT));
         let asked = server.asked().len();
         assert_eq!(find(&host, "192.0.2.1", 0), Err(Errno::ETIMEDOUT));
-        for source in ["", "a.example", "0.0.0.0", "::", "232.1.2.3", "ff3e::7", "192.0.2.1%lo"] {
+        for source in ["", "a.example", "0.0.0.0", "::", "232.1.2.3", "ff3e::7", "192.0.2.1%lo", "fd01::1%lo"] {
             assert_eq!(find(&host, source, LONG_MS), Err(Errno::EINVAL), "{source}");
         }
         assert_eq!(find(&host, "fe80::1%nope", LONG_MS), Err(Errno::ENODEV));

@@ -299,6 +299,8 @@ fn what_makes_no_sense_is_refused() {
             ("relay", None, Errno::EINVAL),
             (GROUP, Some("239.1.1.1"), Errno::EINVAL),
             (GROUP, Some(SOURCE6), Errno::EAFNOSUPPORT),
+            // A tunnel is no interface.
+            ("ff35::1", Some("fe80::1%lo"), Errno::EINVAL),
         ] {
             assert_eq!(gateway.join(group, source), Err(expected), "{group}");
             assert_eq!(gateway.leave(group, source), Err(expected), "{group}");

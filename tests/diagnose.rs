@@ -221,6 +221,7 @@ fn arguments_that_make_no_sense_are_errors() {
         ("ff15::7", Some("10.0.0.1"), None, 0, Errno::EAFNOSUPPORT),
         ("239.1.2.3", None, Some(""), 0, Errno::EINVAL),
         ("ff02::7%lo", None, Some("4711"), 0, Errno::EINVAL),
+        ("ff35::7", Some("fe80::1%lo"), Some("4711"), 0, Errno::EINVAL),
         ("239.1.2.3", None, None, 4, Errno::EINVAL),
     ] {
         assert_eq!(ask(fd, group, source, interface, flags), Err(errno), "{group} {source:?} {interface:?} {flags}");

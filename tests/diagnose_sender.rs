@@ -226,7 +226,7 @@ fn from_an_address_that_is_gone() {
                 host.ip("route replace 224.0.0.0/4 dev eth0");
             }
             let severity = if family == Family::V4 { BROKEN } else { RISK };
-            first(&ask.of(&host, &socket), "NO_SOURCE_ADDRESS", severity, &[&own, "any more"]);
+            first(&ask.of(&host, &socket), "SOURCE_ADDRESS_GONE", severity, &[&own, "any more"]);
             match socket.try_send("from an address that is gone", &group) {
                 Ok(_) => assert_eq!((family, receiver.receive().from.ip().to_string()), (Family::V6, own.clone())),
                 Err(error) => assert_eq!((family, error.raw_os_error()), (Family::V4, Some(libc::ENETUNREACH))),

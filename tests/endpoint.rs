@@ -383,6 +383,8 @@ fn what_fails_leaves_no_descriptor_behind() {
             let expected =
                 [Errno::EINVAL, Errno::EADDRINUSE, Errno::EINVAL, Errno::EAFNOSUPPORT, Errno::EINVAL, Errno::EINVAL];
             assert_eq!(errors, expected.map(Err), "{family:?} {form:?}");
+            let elsewhere = open_receiver(&host, form, "ff35::7", PORT + 9, Some("fe80::1%lo"), eth0);
+            assert_eq!(elsewhere.map(drop), Err(Errno::EINVAL));
             if form == Form::Text {
                 assert_eq!(
                     open_receiver(&host, form, &group, PORT + 9, None, Some("eth9")).map(drop),

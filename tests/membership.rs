@@ -8,6 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::ptr;
 
 use castio::Errno;
+use castio::ffi::multicast::filter::*;
 use castio::ffi::multicast::membership::*;
 use castio::ffi::multicast::membership_addr::*;
 use support::face::{
@@ -184,6 +185,85 @@ fn an_interface_named_twice_is_the_same_one() {
         }
         host.run(|| all_refuse(&socket, Form::Text, "ff02::7%eth9", "fd01::9", None, Errno::ENODEV));
         host.run(|| all_refuse(&socket, Form::Text, "ff02::7%999", "fd01::9", None, Errno::ENODEV));
+    });
+}
+
+#[test]
+fn a_source_names_the_interface_that_is_meant() {
+    hosts::test(|network| {
+        let [sender, host] = network.lan();
+        sender.ip("address add fe80::1/64 dev eth0 nodad");
+        for form in FORMS {
+            let (group, socket) = ("ff35::7", host.run(|| Udp::receiver(Family::V6)));
+            for (source, interface) in [("fe80::1%lo", Some("eth0")), ("fe80::1%eth0", Some("lo"))] {
+                for (name, call) in SOURCE_CALLS {
+                    let result = host.run(|| form.source(call, &socket, group, source, interface));
+                    assert_eq!(result, Err(Errno::EINVAL), "{name} {source} {form:?}");
+                }
+                let one_of_two = ["fe80::9", source];
+                let set = || form.set_filter(&socket, group, interface, CASTIO_FILTER_INCLUDE, &one_of_two);
+                assert_eq!(host.run(set), Err(Errno::EINVAL));
+            }
+            let two = ["fe80::1%lo", "fe80::1%eth0"];
+            let set = || form.set_filter(&socket, group, None, CASTIO_FILTER_INCLUDE, &two);
+            assert_eq!(host.run(set), Err(Errno::EINVAL));
+            let from = sender.run(|| {
+                let from = Udp::new(Family::V6);
+                from.bind(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 0, 0, sender_index()).into())
+                    .unwrap();
+                from
+            });
+            // The same one, none, and the source's where there is no other.
+            for (source, interface) in
+                [("fe80::1%eth0", Some("eth0")), ("fe80::1", Some("eth0")), ("fe80::1%eth0", None)]
+            {
+                assert_eq!(host.run(|| form.source(JOIN_SOURCE, &socket, group, source, interface)), Ok(0));
+                from.send("from the link", group);
+                assert_eq!(socket.receive().text, "from the link", "{source} on {interface:?} by {form:?}");
+                assert_eq!(host.run(|| form.source(LEAVE_SOURCE, &socket, group, source, Some("eth0"))), Ok(0));
+            }
+        }
+    });
+}
+
+/// In the calling thread's namespace.
+fn sender_index() -> u32 {
+    castio::interface::index_of("eth0").unwrap()
+}
+
+#[test]
+fn an_index_that_is_not_there_is_refused_as_a_name_is() {
+    hosts::test(|network| {
+        let [host] = network.lan();
+        for family in FAMILIES {
+            let socket = host.run(|| Udp::new(family));
+            let fd = socket.as_raw_fd();
+            let ((group, len), (source, source_len)) = (storage(&family.group(1)), storage(&family.host(9)));
+            let (group, source) = ((&raw const group).cast(), &raw const source);
+            for index in [999, u32::MAX] {
+                let (mut mode, mut count) = (0, 0);
+                // SAFETY: addresses of these lengths, and places.
+                let results = unsafe {
+                    let (one, mode) = (source.cast(), &raw mut mode);
+                    [
+                        call(|| castio_join_group_addr(fd, group, len, index)),
+                        call(|| castio_leave_group_addr(fd, group, len, index)),
+                        call(|| castio_join_source_addr(fd, group, len, one, source_len, index)),
+                        call(|| castio_leave_source_addr(fd, group, len, one, source_len, index)),
+                        call(|| castio_block_source_addr(fd, group, len, one, source_len, index)),
+                        call(|| castio_unblock_source_addr(fd, group, len, one, source_len, index)),
+                        call(|| castio_set_source_filter_addr(fd, group, len, index, 1, source, 1)),
+                        call(|| castio_set_source_filter_addr(fd, group, len, index, 0, source, 1)),
+                        call(|| castio_set_source_filter_addr(fd, group, len, index, 1, source, 0)),
+                        call(|| {
+                            let (none, count) = (ptr::null_mut(), &raw mut count);
+                            castio_get_source_filter_addr(fd, group, len, index, mode, none, 0, count)
+                        }),
+                    ]
+                };
+                assert_eq!(results, [Err(Errno::ENODEV); 10], "{family:?} {index}");
+            }
+        }
     });
 }
 

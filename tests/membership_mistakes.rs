@@ -83,6 +83,15 @@ fn a_wish_that_means_nothing_is_refused() {
             assert_eq!(v6.add(group, None, None), Err(Errno::ENODEV));
             assert_eq!(v6.add(&format!("{group}%eth0"), None, Some("eth0")), Err(Errno::EINVAL));
         }
+        // Of one link, and wished for on another.
+        for interfaces in ["lo", "eth*", "*", "10.1.0.99", "eth9"] {
+            assert_eq!(v6.add("ff35::1", Some("fe80::1%eth0"), Some(interfaces)), Err(Errno::EINVAL), "{interfaces}");
+            assert_eq!(v6.remove("ff35::1", Some("fe80::1%eth0"), Some(interfaces)), Err(Errno::EINVAL));
+        }
+        for interfaces in [Some("eth0"), None] {
+            assert_eq!(v6.add("ff35::1", Some("fe80::1%eth0"), interfaces), Ok(1), "{interfaces:?}");
+            assert_eq!(v6.remove("ff35::1", Some("fe80::1%eth0"), interfaces), Ok(0));
+        }
         // An IPv6 socket takes groups of IPv4.
         assert_eq!(v6.add("239.1.0.1", None, Some("eth0")), Ok(1));
         pair.reaches(&v6, "239.1.0.1");

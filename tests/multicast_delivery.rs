@@ -2,10 +2,14 @@
 
 mod support;
 
+use std::os::fd::AsFd;
+
+use castio::multicast::{endpoint, membership};
+use castio::sys::multicast::Target;
 use support::face::{FORMS, Form, GroupCall, JOIN, LEAVE};
 use support::hosts::{self, Host};
 use support::link::{Kind, Watch};
-use support::udp::{FAMILIES, Family, Udp};
+use support::udp::{FAMILIES, Family, PORT, Udp};
 
 /// Joins or leaves on a host; it has to work.
 fn ask(host: &Host, form: Form, call: GroupCall, socket: &Udp, group: &str, interface: Option<&str>) {
@@ -34,6 +38,62 @@ fn one_datagram_reaches_every_host_that_joined_once_and_no_other() {
                 assert_eq!(datagram.from.ip().to_string(), family.host(1));
             }
             assert!(not_joined.texts().is_empty(), "{family:?} {form:?}");
+        }
+    });
+}
+
+/// What a receiver lets in, by the numbers of the senders.
+#[derive(Clone, Copy, Debug)]
+enum Wants {
+    All,
+    One(usize),
+    AllBut(usize),
+}
+
+impl Wants {
+    fn has(self, number: usize) -> bool {
+        match self {
+            Wants::All => true,
+            Wants::One(wanted) => wanted == number,
+            Wants::AllBut(blocked) => blocked != number,
+        }
+    }
+
+    fn open(self, host: &Host, family: Family) -> Udp {
+        let index = host.index("eth0");
+        let target = Target { group: family.group(7).parse().unwrap(), interface: index };
+        let ip = |number: usize| family.host(number).parse().unwrap();
+        host.run(|| {
+            let source = if let Wants::One(number) = self { Some(ip(number)) } else { None };
+            let fd = endpoint::open_receiver(target, PORT, source).unwrap();
+            if let Wants::AllBut(number) = self {
+                membership::block_source(fd.as_fd(), target, ip(number)).unwrap();
+            }
+            Udp::take(fd)
+        })
+    }
+}
+
+#[test]
+fn receivers_of_one_port_whose_filters_differ_get_what_is_theirs() {
+    const FLOWS: usize = 12;
+    hosts::test(|network| {
+        let [one, two, host] = network.lan();
+        let pairs = [(Wants::One(1), Wants::One(2)), (Wants::All, Wants::One(2)), (Wants::All, Wants::AllBut(1))];
+        for (family, (first, second)) in FAMILIES.into_iter().flat_map(|family| pairs.map(|pair| (family, pair))) {
+            let receivers = [first, second].map(|wants| (wants, wants.open(&host, family)));
+            // Another source port is another flow, for which the kernel may choose anew.
+            for (number, sender) in [(1, &one), (2, &two)] {
+                for _ in 0..FLOWS {
+                    sender.run(|| Udp::new(family)).send(&number.to_string(), &family.group(7));
+                }
+            }
+            for (wants, receiver) in &receivers {
+                let expected = FLOWS * [1, 2].into_iter().filter(|number| wants.has(*number)).count();
+                let texts: Vec<String> = (0..expected).map(|_| receiver.receive().text).collect();
+                assert!(texts.iter().all(|text| wants.has(text.parse().unwrap())), "{family:?} {wants:?} {texts:?}");
+                assert_eq!(receiver.waiting(), [""; 0], "{family:?} {wants:?}");
+            }
         }
     });
 }

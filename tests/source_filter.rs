@@ -8,7 +8,9 @@ use std::ptr;
 
 use castio::Errno;
 use castio::ffi::multicast::filter::*;
-use support::face::{BLOCK_SOURCE, FORMS, Form, JOIN, JOIN_SOURCE, LEAVE, call, storage, text};
+use support::face::{
+    BLOCK_SOURCE, FORMS, Form, JOIN, JOIN_SOURCE, LEAVE, LEAVE_SOURCE, UNBLOCK_SOURCE, call, storage, text,
+};
 use support::hosts;
 use support::link::{Kind, Watch};
 use support::sources::{Lan, limit};
@@ -61,6 +63,30 @@ fn a_filter_is_set_read_and_replaced() {
                 assert_eq!(listener.filter(), Ok((mode, listener.addresses(sources))));
                 assert_eq!(listener.hears(), heard, "{mode} {sources:?}");
             }
+        });
+    });
+}
+
+#[test]
+fn a_source_given_twice_is_one() {
+    hosts::test(|network| {
+        Lan::new(network).each(|listener| {
+            for joined_before in [false, true] {
+                if joined_before {
+                    listener.join().unwrap();
+                }
+                assert_eq!(listener.set_filter(INCLUDE, &[2, 3, 2, 2]), Ok(0));
+                assert_eq!(listener.filter(), Ok((INCLUDE, listener.addresses(&[2, 3]))));
+                assert_eq!(listener.source(LEAVE_SOURCE, 2), Ok(0));
+                assert_eq!(listener.hears(), [3]);
+                assert_eq!(listener.set_filter(EXCLUDE, &[2, 2]), Ok(0));
+                assert_eq!(listener.source(UNBLOCK_SOURCE, 2), Ok(0));
+                assert_eq!(listener.hears(), [1, 2, 3]);
+                listener.leave().unwrap();
+            }
+            // They take one place of those that there are.
+            let many: Vec<usize> = [vec![1; 9], (1..=limit(listener.family)).collect()].concat();
+            assert_eq!(listener.set_filter(INCLUDE, &many), Ok(0));
         });
     });
 }
@@ -283,7 +309,7 @@ fn a_filter_that_finds_no_memory_does_not_leave_the_group_joined() {
         let group = Family::V6.group(full);
         for form in FORMS {
             let refused = host.run(|| form.set_filter(&socket, &group, Some("eth0"), EXCLUDE, &sources));
-            assert_eq!(refused, Err(Errno::ENOBUFS), "{form:?}");
+            assert_eq!(refused, Err(Errno::ENOMEM), "{form:?}");
             assert_eq!(host.run(|| ask(LEAVE, full)), Err(Errno::EADDRNOTAVAIL), "{form:?}");
         }
         // The room is there still.

@@ -284,6 +284,7 @@ fn what_makes_no_sense_is_refused() {
             ("232.1.2.3", 0, None, "192.0.2.1", Errno::EINVAL),
             ("232.1.2.3", 5000, Some("fd01::2"), "192.0.2.1", Errno::EAFNOSUPPORT),
             ("232.1.2.3", 5000, Some("224.1.1.1"), "192.0.2.1", Errno::EINVAL),
+            ("ff35::1", 5000, Some("fe80::1%lo"), "192.0.2.1", Errno::EINVAL),
             ("232.1.2.3", 5000, None, "", Errno::EINVAL),
             ("232.1.2.3", 5000, None, "relay", Errno::EINVAL),
         ] {

@@ -168,6 +168,31 @@ pub fn unicast_balanced(facts: &Facts) -> Option<Finding> {
     (others > 0).then(|| Finding::new(Code::UnicastBalanced, facts, cause()))
 }
 
+/// Sockets of one user at one address that share the port by SO_REUSEPORT. When exactly one of them takes an IPv4
+/// datagram of another host, early demultiplexing finds it, and then one of all is chosen by hash (inet_steal_sock,
+/// since Linux 6.6).
+pub fn reuseport_group(facts: &Facts) -> Option<Finding> {
+    let is_alike = |socket: &&Socket| {
+        socket.local == facts.local && socket.peer.port() == 0 && facts.uid.is_none_or(|uid| uid == socket.uid)
+    };
+    let others = facts.neighbours.iter().filter(is_alike).count();
+    let is_asked = facts.question.group.is_ipv4() && facts.is_udp && facts.peer.is_none();
+    if !is_asked || !facts.reuse_port || !facts.early_demux || facts.source_filters == 0 || others == 0 {
+        return None;
+    }
+    let cause = format!(
+        "{others} more sockets of this user have {}, this one has SO_REUSEPORT, and {} source filters are set for {}: \
+         a datagram of another host that one of them takes goes to any one of them",
+        facts.local, facts.source_filters, facts.question.group
+    );
+    if !facts.reuse_address {
+        return Some(Finding::new(Code::ReuseportGroup, facts, cause));
+    }
+    // They may share by SO_REUSEADDR.
+    let cause = format!("{cause}, if those have SO_REUSEPORT too, which can't be seen");
+    Some(Finding::new(Code::ReuseportGroup, facts, cause).but(Severity::Unchecked))
+}
+
 /// Whether a filter keeps a source out.
 pub fn keeps_out(mode: FilterMode, sources: &[IpAddr], source: IpAddr) -> bool {
     sources.contains(&source) == (mode == FilterMode::Exclude)

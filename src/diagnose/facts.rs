@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::host::{Firewall, Limits, Link, Pair};
-use super::question::{Named, Question};
+use super::host::{Firewall, Limits, Link, Pair, UdpErrors};
+use super::question::Question;
 use super::tables::{Membership, Socket};
 use crate::error::Errno;
 use crate::sys::multicast::FilterMode;
 use crate::sys::netlink::Route;
 use crate::sys::netlink::bridge::Bridge;
 use crate::sys::option::{Family, Memory, SocketType};
+use crate::sys::socket_filter::SocketFilter;
 
 /// What this socket has joined on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,12 @@ pub struct Facts {
     pub own_groups: Vec<(IpAddr, u32)>,
     /// What the host has joined.
     pub memberships: Vec<Membership>,
+    /// Whose it is, as far as /proc tells.
+    pub uid: Option<u32>,
+    /// How many source filters sockets of this host have for the group.
+    pub source_filters: usize,
+    /// ip_early_demux, udp_early_demux
+    pub early_demux: bool,
     /// Other UDP sockets of the host on the port.
     pub neighbours: Vec<Socket>,
     /// All interfaces.
@@ -107,6 +114,14 @@ pub struct Facts {
     pub bridge: Option<(String, Bridge)>,
     /// The index of the interface that it belongs to.
     pub master: u32,
+    /// Whether what arrives on it is the master's.
+    pub is_port: bool,
+    /// SO_ATTACH_FILTER, SO_ATTACH_BPF
+    pub filter: SocketFilter,
+    /// The address of IP_MULTICAST_IF
+    pub outgoing_address: Option<Ipv4Addr>,
+    /// Why UDP dropped on this host, if it is known.
+    pub udp_errors: Option<UdpErrors>,
     /// rp_filter
     pub rp_filter: Option<Pair>,
     /// IPReversePathFilter, if there is nothing better to go by
@@ -175,39 +190,6 @@ impl Facts {
             (0, _) => None,
             (index, _) => Some(index),
         }
-    }
-
-    /// What a cure names.
-    pub fn fill_in(&self, cure: &str) -> String {
-        let question = &self.question;
-        let link = self.link.as_ref().map_or("INTERFACE", |link| link.name.as_str());
-        let interface = match &question.named {
-            Named::Missing(name) => name.as_str(),
-            _ => link,
-        };
-        let is_v4 = question.group.is_ipv4();
-        let by_family = |v4: &'static str, v6: &'static str| if is_v4 { v4 } else { v6 };
-        let source = question.source.or(self.way_back.map(|(source, _)| source));
-        let (forced_name, rp_filter) = (by_family("force_igmp_version", "force_mld_version"), self.rp_filter);
-        let family = by_family("ipv4", "ipv6");
-        let forced = self.forced_version.unwrap_or_default().switched_off(family, interface, forced_name);
-        let values: [(&str, String); 14] = [
-            ("{group}", question.group.to_string()),
-            ("{port}", if self.port() == 0 { "PORT".to_owned() } else { self.port().to_string() }),
-            ("{source}", source.map_or("SOURCE".to_owned(), |source| source.to_string())),
-            ("{domain}", by_family("AF_INET", "AF_INET6").to_owned()),
-            ("{wildcard}", by_family("0.0.0.0", "::").to_owned()),
-            ("{ssm}", by_family("232.0.0.0/8", "ff3x::/32").to_owned()),
-            ("{source_limit}", by_family("net.ipv4.igmp_max_msf", "net.ipv6.mld_max_msf").to_owned()),
-            ("{forced_version}", forced),
-            ("{rp_filter}", rp_filter.unwrap_or_default().switched_off("ipv4", interface, "rp_filter")),
-            ("{disable_ipv6}", Pair { all: 0, own: 1 }.switched_off("ipv6", interface, "disable_ipv6")),
-            ("{bridge}", self.bridge.as_ref().map_or("BRIDGE", |(name, _)| name.as_str()).to_owned()),
-            ("{group_network}", by_family("224.0.0.0/4", "multicast ff00::/8 table local").to_owned()),
-            ("{protocol}", by_family("IPv4", "IPv6").to_owned()),
-            ("{interface}", interface.to_owned()),
-        ];
-        values.iter().fold(cure.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 }
 

@@ -81,7 +81,7 @@ macro_rules! findings {
     };
 }
 
-// In the cures {fd}, {group}, {port}, {source} and {interface} stand for the question's own.
+// The words in braces are those of `Facts::fill_in`.
 findings! {
     WrongFamily 1 c"WRONG_FAMILY" Broken "make the socket with socket(AF_INET6, SOCK_DGRAM, 0)",
     NotDatagram 2 c"NOT_DATAGRAM" Broken "make the socket with socket({domain}, SOCK_DGRAM, 0)",
@@ -104,18 +104,18 @@ findings! {
     ConnectedElsewhere 15 c"CONNECTED_ELSEWHERE" Broken
         "use a socket that isn't connected, or connect() with AF_UNSPEC and bind() anew",
     BoundToDevice 16 c"BOUND_TO_DEVICE" Broken
-        "setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, \"{interface}\", ...), or \"\" for all interfaces",
+        "setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, {c_interface}, ...), or \"\" for all interfaces",
     ReuseMix 17 c"REUSE_MIX" Broken
         "set SO_REUSEADDR on every socket of the port, or SO_REUSEPORT on every one, before bind()",
     UnicastBalanced 18 c"UNICAST_BALANCED" Risk
         "bind() to the group {group}, or set SO_REUSEADDR without SO_REUSEPORT on every socket of the port",
-    NotJoined 19 c"NOT_JOINED" Broken "castio_join_group(fd, \"{group}\", \"{interface}\")",
-    JoinedElsewhere 20 c"JOINED_ELSEWHERE" Broken "castio_join_group(fd, \"{group}\", \"{interface}\")",
-    JoinedByAnother 21 c"JOINED_BY_ANOTHER" Risk "castio_join_group(fd, \"{group}\", \"{interface}\")",
+    NotJoined 19 c"NOT_JOINED" Broken "castio_join_group(fd, \"{group}\", {c_interface})",
+    JoinedElsewhere 20 c"JOINED_ELSEWHERE" Broken "castio_join_group(fd, \"{group}\", {c_interface})",
+    JoinedByAnother 21 c"JOINED_BY_ANOTHER" Risk "castio_join_group(fd, \"{group}\", {c_interface})",
     SourceExcluded 22 c"SOURCE_EXCLUDED" Broken
-        "castio_join_source(fd, \"{group}\", \"{source}\", \"{interface}\")",
+        "castio_join_source(fd, \"{group}\", \"{source}\", {c_interface})",
     SsmRange 23 c"SSM_RANGE" Likely
-        "leave the group, then castio_join_source(fd, \"{group}\", \"{source}\", \"{interface}\")",
+        "leave the group, then castio_join_source(fd, \"{group}\", \"{source}\", {c_interface})",
     SourceOutsideSsm 24 c"SOURCE_OUTSIDE_SSM" Risk "use a group of {ssm} for source-specific multicast",
     MulticastAllLeak 25 c"MULTICAST_ALL_LEAK" Risk "castio_set_multicast_all(fd, 0)",
     GroupLimit 26 c"GROUP_LIMIT" Broken
@@ -135,13 +135,20 @@ findings! {
     NoMulticastRoute 37 c"NO_MULTICAST_ROUTE" Broken
         "castio_set_multicast_interface(fd, \"INTERFACE\"), or ip route add {group_network} dev INTERFACE",
     WrongOutgoingInterface 38 c"WRONG_OUTGOING_INTERFACE" Broken
-        "castio_set_multicast_interface(fd, \"{interface}\")",
+        "castio_set_multicast_interface(fd, {c_interface})",
     NoSourceAddress 39 c"NO_SOURCE_ADDRESS" Broken "ip address add ADDRESS/PREFIX dev {interface}",
     FirewallDrops 40 c"FIREWALL_DROPS" Likely "let {protocol} to {group} port {port} pass before that rule",
     FirewallUnchecked 41 c"FIREWALL_UNCHECKED" Unchecked "look at \"nft list ruleset\"",
     OtherNamespace 42 c"OTHER_NAMESPACE" Unchecked
         "diagnose from a thread in the socket's own network namespace (setns(2), ip netns exec)",
     ProcUnchecked 43 c"PROC_UNCHECKED" Unchecked "mount proc at /proc, and look again",
+    SocketFilter 44 c"SOCKET_FILTER" Likely
+        "int no = 0; setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &no, sizeof no), or let the filter pass {group}",
+    PortOfMaster 45 c"PORT_OF_MASTER" Broken "castio_join_group(fd, \"{group}\", {master})",
+    SourceAddressGone 46 c"SOURCE_ADDRESS_GONE" Broken
+        "bind() a new socket to an address of this host, or to {wildcard}",
+    ReuseportGroup 47 c"REUSEPORT_GROUP" Likely
+        "bind() every socket of the port with SO_REUSEADDR and without SO_REUSEPORT",
 }
 
 #[cfg(test)]

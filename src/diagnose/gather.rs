@@ -5,14 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::facts::{Chosen, Facts, Joined, Way};
-use super::host::{self, Firewall, Limits, Link, Pair};
+use super::host::{self, Firewall, Limits, Link, Pair, UdpErrors};
 use super::question::{Named, Question};
 use super::tables::{self, Membership, Socket};
 use crate::error::Result;
+use crate::setting;
 use crate::sys::multicast::{self, FilterMode, Target};
 use crate::sys::netlink::Netlink;
 use crate::sys::option::{self, Family, IntOption};
 use crate::sys::socket;
+use crate::sys::socket_filter::{SocketFilter, socket_filter};
 
 impl Facts {
     /// Everything, of a receiver or a sender.
@@ -32,6 +34,9 @@ impl Facts {
             facts.way_back = Some((source, way(&mut netlink, source, 0)));
         }
         facts.choose_link(sends);
+        if !sends {
+            facts.follow_master(&mut netlink);
+        }
         if facts.way_back.is_none() {
             let included = facts.membership().filter(|joined| joined.mode == FilterMode::Include);
             let first = included.and_then(|joined| joined.sources.first().copied());
@@ -39,6 +44,7 @@ impl Facts {
         }
         facts.read_link(&mut netlink);
         facts.limits = Limits::read();
+        facts.udp_errors = UdpErrors::read();
         facts.firewall = Firewall::read();
         Ok(facts)
     }
@@ -69,12 +75,19 @@ impl Facts {
             joined: Vec::new(),
             own_groups: Vec::new(),
             memberships: Vec::new(),
+            uid: None,
+            source_filters: 0,
+            early_demux: false,
             neighbours: Vec::new(),
             links: Vec::new(),
             link: None,
             chosen: None,
             bridge: None,
             master: 0,
+            is_port: false,
+            filter: socket_filter(fd).unwrap_or(SocketFilter::None),
+            outgoing_address: is_v4.then(|| multicast::ipv4_interface_address(fd).ok()).flatten(),
+            udp_errors: None,
             rp_filter: None,
             reverse_path_drops: 0,
             forced_version: None,
@@ -93,9 +106,15 @@ impl Facts {
         }
         let has = |found: &&Membership| multicast::filter(fd, target(found.group, found.ifindex), 0).is_ok();
         self.own_groups = self.memberships.iter().filter(has).map(|found| (found.group, found.ifindex)).collect();
+        let group = self.question.group;
+        let filters = tables::source_filters().unwrap_or_default();
+        self.source_filters = filters.iter().filter(|filter| filter.group == group).count();
+        let is_on = |name: &str| setting::of_network(&format!("ipv4/{name}")) != Some(0);
+        self.early_demux = is_on("ip_early_demux") && is_on("udp_early_demux");
         let (port, own) = (self.port(), inode(fd));
         match tables::udp_sockets() {
             Ok(all) => {
+                self.uid = all.iter().find(|found| Some(found.inode) == own).map(|found| found.uid);
                 let is_other = |found: &Socket| found.local.port() == port && Some(found.inode) != own;
                 self.neighbours = all.into_iter().filter(is_other).collect();
             }
@@ -138,6 +157,15 @@ impl Facts {
         self.leaves_by().map(|index| (index, Chosen::Route))
     }
 
+    /// What arrives on a port is its master's: where the group is joined on that one, it is the one in question.
+    fn follow_master(&mut self, netlink: &mut Result<Netlink>) {
+        let (Ok(netlink), Some(link)) = (netlink, &self.link) else { return };
+        let Ok(place) = netlink.place(link.index) else { return };
+        if place.is_port && self.joined.iter().any(|joined| joined.interface == place.master) {
+            self.link = self.link_of(place.master).cloned();
+        }
+    }
+
     fn read_link(&mut self, netlink: &mut Result<Netlink>) {
         let Some(link) = &self.link else { return };
         self.rp_filter = Pair::read("ipv4", &link.name, "rp_filter");
@@ -152,7 +180,7 @@ impl Facts {
         self.is_ipv6_disabled = Pair::read("ipv6", &link.name, "disable_ipv6").is_some_and(|pair| pair.own != 0);
         let Ok(netlink) = netlink else { return };
         let Ok(place) = netlink.place(link.index) else { return };
-        self.master = place.master;
+        (self.master, self.is_port) = (place.master, place.is_port);
         self.bridge = match (place.bridge, self.link_of(place.master)) {
             (Some(bridge), _) => Some((link.name.clone(), bridge)),
             (None, Some(master)) => {

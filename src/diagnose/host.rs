@@ -5,8 +5,10 @@ use std::fmt;
 use std::fs;
 use std::net::IpAddr;
 
+use super::cure::shell;
 use crate::error::{Errno, Result};
 use crate::interface;
+use crate::setting;
 use crate::sys::interface::Flags;
 use crate::sys::netlink::firewall::{self, Rules};
 
@@ -63,12 +65,6 @@ fn interface_name(name: &[u8]) -> String {
     String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-/// A number under /proc/sys/net, which is that of the calling thread's network namespace. `None` if
-/// it isn't there.
-pub fn setting(path: &str) -> Option<u32> {
-    fs::read_to_string(format!("/proc/sys/net/{path}")).ok()?.trim().parse().ok()
-}
-
 /// A setting that an interface has and the host as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pair {
@@ -81,8 +77,8 @@ pub struct Pair {
 impl Pair {
     /// Under /proc/sys/net/FAMILY/conf. `None` if the interface has no such setting.
     pub fn read(family: &str, interface: &str, name: &str) -> Option<Pair> {
-        let own = setting(&format!("{family}/conf/{interface}/{name}"))?;
-        Some(Pair { all: setting(&format!("{family}/conf/all/{name}")).unwrap_or(0), own })
+        let own = setting::of_network(&format!("{family}/conf/{interface}/{name}"))?;
+        Some(Pair { all: setting::of_network(&format!("{family}/conf/all/{name}")).unwrap_or(0), own })
     }
 
     /// The larger one, and whose it is.
@@ -94,7 +90,7 @@ impl Pair {
 impl Pair {
     /// What sysctl(8) is to set to switch it off, wherever it is on.
     pub fn switched_off(self, family: &str, interface: &str, name: &str) -> String {
-        let of = |whose: &str| format!("{}=0", setting_name(family, whose, name));
+        let of = |whose: &str| shell(&format!("{}=0", setting_name(family, whose, name)));
         match (self.all, self.own) {
             (0, _) => of(interface),
             (_, 0) => of("all"),
@@ -111,6 +107,29 @@ pub fn setting_name(family: &str, interface: &str, name: &str) -> String {
 /// How many packets this host dropped by rp_filter, IPReversePathFilter of /proc/net/netstat.
 pub fn reverse_path_drops() -> Option<u64> {
     parse_counter(&fs::read_to_string("/proc/thread-self/net/netstat").ok()?, "TcpExt:", "IPReversePathFilter")
+}
+
+/// What UDP dropped on this host so far, IPv4 and IPv6 together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UdpErrors {
+    /// For a full receive buffer: RcvbufErrors, MemErrors.
+    pub full: u64,
+    /// InCsumErrors
+    pub checksums: u64,
+}
+
+impl UdpErrors {
+    /// As they are now. `None` if they can't be read.
+    pub fn read() -> Option<UdpErrors> {
+        let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}")).ok();
+        // Without IPv6 there is no second one.
+        let (v4, v6) = (read("snmp")?, read("snmp6").unwrap_or_default());
+        let all = |name: &str| {
+            let of_v6 = v6.lines().find_map(|line| line.strip_prefix("Udp6")?.strip_prefix(name)?.trim().parse().ok());
+            parse_counter(&v4, "Udp:", name).unwrap_or(0) + of_v6.unwrap_or(0)
+        };
+        Some(UdpErrors { full: all("RcvbufErrors") + all("MemErrors"), checksums: all("InCsumErrors") })
+    }
 }
 
 /// Names stand in one line, their values in the next.
@@ -137,10 +156,10 @@ impl Limits {
     /// As they are now.
     pub fn read() -> Limits {
         Limits {
-            groups: setting("ipv4/igmp_max_memberships"),
-            ipv4_sources: setting("ipv4/igmp_max_msf"),
-            ipv6_sources: setting("ipv6/mld_max_msf"),
-            option_memory: setting("core/optmem_max"),
+            groups: setting::of_network("ipv4/igmp_max_memberships"),
+            ipv4_sources: setting::of_network("ipv4/igmp_max_msf"),
+            ipv6_sources: setting::of_network("ipv6/mld_max_msf"),
+            option_memory: setting::of_network("core/optmem_max"),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::findings::{Code, Finding, Severity};
 use super::host::{Link, setting_name};
 use super::question::Named;
 use crate::sys::interface::Flags;
+use crate::sys::multicast::FilterMode;
 
 /// There is none.
 pub fn missing(facts: &Facts) -> Option<Finding> {
@@ -47,9 +48,24 @@ pub fn not_multicast(facts: &Facts) -> Option<Finding> {
     Some(Finding::new(Code::InterfaceNotMulticast, facts, format!("{link} hasn't the flag MULTICAST")))
 }
 
+/// Its packets are the master's before any socket is looked for.
+pub fn port_of_master(facts: &Facts) -> Option<Finding> {
+    let link = facts.link.as_ref().filter(|_| facts.is_port)?;
+    let master = facts.called(facts.master);
+    let cause = format!(
+        "{link} is a port of {master}, a bridge, bond or team: what arrives there belongs to that one, and a group \
+         joined on the port hears nothing"
+    );
+    let finding = Finding::new(Code::PortOfMaster, facts, cause);
+    Some(match facts.membership().is_some_and(|joined| joined.mode == FilterMode::Include) {
+        true => finding.cured_by(facts, "castio_join_source(fd, \"{group}\", \"{source}\", {master})"),
+        false => finding,
+    })
+}
+
 /// Reports need an address to come from.
 pub fn no_address(facts: &Facts) -> Option<Finding> {
-    let link = facts.link.as_ref()?;
+    let link = facts.link.as_ref().filter(|_| !facts.is_port)?;
     if facts.question.group.is_ipv4() { no_ipv4_address(facts, link) } else { no_link_local_address(facts, link) }
 }
 

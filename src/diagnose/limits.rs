@@ -2,13 +2,11 @@
 
 use super::facts::Facts;
 use super::findings::{Code, Finding, Severity};
+use crate::multicast::limits::DEFAULT_MLD_SOURCES;
 
 /// The larger of what the kernel takes for one IPv4 or IPv6 membership (struct ip_mc_socklist, struct
 /// ipv6_mc_socklist), rounded up.
 const MEMBERSHIP_BYTES: u32 = 64;
-/// What Linux has set since it has IPv6: net.ipv6.mld_max_msf is one for all network namespaces, and
-/// only the first one shows it.
-const DEFAULT_MLD_SOURCES: u32 = 64;
 
 /// If the group isn't joined, this is why it can't be; else the next one can't.
 fn severity(facts: &Facts) -> Severity {

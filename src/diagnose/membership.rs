@@ -10,7 +10,7 @@ use crate::sys::multicast::FilterMode;
 
 /// Nobody on this host has.
 pub fn not_joined(facts: &Facts) -> Option<Finding> {
-    if !facts.joined.is_empty() || is_joined_by_another(facts) || is_always_joined(facts) {
+    if !facts.joined.is_empty() || facts.is_port || is_joined_by_another(facts) || is_always_joined(facts) {
         return None;
     }
     let elsewhere: Vec<String> = facts
@@ -36,13 +36,16 @@ fn is_always_joined(facts: &Facts) -> bool {
 
 fn is_joined_by_another(facts: &Facts) -> bool {
     let link = facts.link.as_ref().filter(|_| !facts::is_all_hosts(facts.question.group));
-    facts.joined.is_empty() && facts.joins_of_others().any(|other| link.is_some_and(|link| link.index == other.ifindex))
+    facts.joined.is_empty()
+        && !facts.is_port
+        && facts.joins_of_others().any(|other| link.is_some_and(|link| link.index == other.ifindex))
 }
 
 /// Not on the interface in question. There another socket's join may let it in; IPv6 then doesn't look
 /// at the interface, and IPv4 goes by MULTICAST_ALL.
 pub fn joined_elsewhere(facts: &Facts) -> Option<Finding> {
-    let link = facts.link.as_ref().filter(|_| facts.membership().is_none() && !facts.joined.is_empty())?;
+    let link =
+        facts.link.as_ref().filter(|_| facts.membership().is_none() && !facts.joined.is_empty() && !facts.is_port)?;
     let group = facts.question.group;
     let is_let_in = (facts.all || group.is_ipv6()) && facts.joins_of_others().any(|other| other.ifindex == link.index);
     let all: Vec<String> = facts.joined.iter().take(4).map(|joined| facts.called(joined.interface)).collect();
@@ -86,7 +89,7 @@ pub fn source_excluded(facts: &Facts) -> Option<Finding> {
     Some(match joined.mode {
         FilterMode::Exclude => {
             let cause = format!("this socket blocks {source} of {group} on {on} ({count} sources blocked)");
-            let cure = "castio_unblock_source(fd, \"{group}\", \"{source}\", \"{interface}\")";
+            let cure = "castio_unblock_source(fd, \"{group}\", \"{source}\", {c_interface})";
             Finding::new(Code::SourceExcluded, facts, cause).cured_by(facts, cure)
         }
         FilterMode::Include => {

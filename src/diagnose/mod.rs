@@ -4,6 +4,7 @@
 //! found or nothing. What can't be known is said to be unchecked, never guessed.
 
 pub mod binding;
+pub mod cure;
 pub mod facts;
 pub mod findings;
 pub mod firewall;
@@ -49,6 +50,8 @@ const BOTH: &[Check] = &[
 
 /// Of a socket that receives. Where several findings are equally bad, the earlier one comes first.
 const RECEIVER: &[Check] = &[
+    interface::port_of_master,
+    queue::socket_filter,
     binding::connected_to_group,
     binding::connected_elsewhere,
     binding::reuse_mix,
@@ -74,12 +77,14 @@ const RECEIVER: &[Check] = &[
     membership::source_outside_ssm,
     membership::multicast_all_leak,
     interface::snooping_without_querier,
+    binding::reuseport_group,
     binding::unicast_balanced,
     firewall::unchecked_received,
 ];
 
 /// Of a socket that sends.
 const SENDER: &[Check] = &[
+    sender::source_address_gone,
     sender::wrong_outgoing_interface,
     sender::no_multicast_route,
     sender::no_source_address,

@@ -80,8 +80,8 @@ impl Question {
     }
 }
 
-/// A group with the interface named behind it, "ff02::7%eth0". `EINVAL` if it isn't an address.
-pub fn group(text: &CStr) -> Result<(IpAddr, Named)> {
+/// An address with the interface named behind it, "ff02::7%eth0". `EINVAL` if it isn't one.
+pub fn scoped(text: &CStr) -> Result<(IpAddr, Named)> {
     match Scoped::parse(text) {
         Ok(scoped) => Ok((scoped.ip, Named::index(scoped.scope))),
         Err(Errno::ENODEV) => {

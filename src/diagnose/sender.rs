@@ -37,7 +37,7 @@ pub fn no_multicast_route(facts: &Facts) -> Option<Finding> {
     match facts.way_out {
         // The message of one link may name its interface in the address.
         Way::None if facts.sends == Some(Ok(())) => None,
-        Way::None if !is_v4_chosen => {
+        Way::None if !is_v4_chosen && source_address_gone(facts).is_none() => {
             let how = match facts.explicit_outgoing() {
                 0 if is_untold(facts) && facts.sends.is_none() => {
                     "but by an interface that is chosen (MULTICAST_IF), which an IPv4 socket doesn't tell".to_owned()
@@ -74,9 +74,8 @@ fn may_be_source(facts: &Facts, ip: IpAddr, interface: u32, outgoing: u32) -> bo
 /// From none, or from 0.0.0.0, which receivers drop.
 pub fn no_source_address(facts: &Facts) -> Option<Finding> {
     let outgoing = facts.leaves_by()?;
-    let bound = facts.local.ip().to_canonical();
-    if !bound.is_unspecified() && !bound.is_multicast() {
-        return bound_address_gone(facts, bound);
+    if fixed_source(facts).is_some() {
+        return None;
     }
     let has_any = facts
         .links
@@ -96,15 +95,34 @@ pub fn no_source_address(facts: &Facts) -> Option<Finding> {
     Some(Finding::new(Code::NoSourceAddress, facts, cause))
 }
 
+/// The address that it sends from whatever the routes say: of bind(), of connect(), or of IP_MULTICAST_IF.
+fn fixed_source(facts: &Facts) -> Option<(IpAddr, &'static str)> {
+    let local = facts.local.ip().to_canonical();
+    if !local.is_unspecified() && !local.is_multicast() {
+        return Some((local, if facts.peer.is_some() { "connected from" } else { "bound to" }));
+    }
+    let chosen = facts.outgoing_address.filter(|address| !address.is_unspecified())?;
+    Some((chosen.into(), "told by IP_MULTICAST_IF to send from"))
+}
+
 /// The socket keeps it. IPv4 then refuses to send; IPv6 sends from it all the same.
-fn bound_address_gone(facts: &Facts, bound: IpAddr) -> Option<Finding> {
-    if facts.links.iter().any(|link| link.addresses.contains(&bound)) {
+pub fn source_address_gone(facts: &Facts) -> Option<Finding> {
+    let (address, how) = fixed_source(facts)?;
+    if facts.links.iter().any(|link| link.addresses.contains(&address)) {
         return None;
     }
-    let cause = format!("the socket is bound to {bound}, which no interface of this host has any more");
-    let cure = "bind() a new socket to an address of this host, or to {wildcard}";
-    let finding = Finding::new(Code::NoSourceAddress, facts, cause).cured_by(facts, cure);
-    Some(if bound.is_ipv4() { finding } else { finding.but(Severity::Risk) })
+    let cause = format!("the socket is {how} {address}, which no interface of this host has any more");
+    let finding = Finding::new(Code::SourceAddressGone, facts, cause);
+    let finding = match how {
+        "bound to" => finding,
+        "connected from" => {
+            let cure = "castio_open_sender(\"{group}\", {peer_port}, {c_interface}, TTL), or connect() with AF_UNSPEC, then \
+                        castio_set_multicast_interface(fd, {c_interface}) and connect() again";
+            finding.cured_by(facts, cure)
+        }
+        _ => finding.cured_by(facts, "castio_set_multicast_interface(fd, {c_interface})"),
+    };
+    Some(if address.is_ipv4() { finding } else { finding.but(Severity::Risk) })
 }
 
 /// send(2) needs no address then, and has another.

@@ -13,6 +13,7 @@ use crate::sys::netlink::Route;
 use crate::sys::netlink::bridge::Bridge;
 use crate::sys::netlink::firewall::Rules;
 use crate::sys::option::{Family, Memory, SocketType};
+use crate::sys::socket_filter::SocketFilter;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -52,12 +53,19 @@ fn healthy(group: &str) -> Facts {
         joined: vec![Joined { interface: 3, mode: FilterMode::Exclude, sources: Vec::new() }],
         own_groups: vec![(group, 3)],
         memberships: vec![Membership { group, ifindex: 3, interface: "eth0".to_owned(), users: 1 }],
+        uid: Some(0),
+        source_filters: 0,
+        early_demux: true,
         neighbours: Vec::new(),
         links: vec![link.clone()],
         link: Some(link),
         chosen: Some(Chosen::Joined),
         bridge: None,
         master: 0,
+        is_port: false,
+        filter: SocketFilter::None,
+        outgoing_address: None,
+        udp_errors: None,
         rp_filter: Some(Pair { all: 0, own: 2 }),
         reverse_path_drops: 0,
         forced_version: Some(Pair::default()),

@@ -146,8 +146,8 @@ pub unsafe extern "C" fn castio_amt_close(amt: *mut castio_amt) {
 ///
 /// Errors:
 /// -EADDRINUSE: this is joined already; or the group is joined whole and now by source, or the reverse.
-/// -EINVAL: group or source isn't an address of its kind; or the group never leaves its link or host
-///   (224.0.0.0/24, ff01::, ff02::).
+/// -EINVAL: group or source isn't an address of its kind; source names an interface, and a tunnel is none; or
+///   the group never leaves its link or host (224.0.0.0/24, ff01::, ff02::).
 /// -ENODEV: an address names an interface behind % that isn't there.
 /// -EAFNOSUPPORT: families that disagree. -EFAULT: amt or group is NULL.
 ///
@@ -238,7 +238,7 @@ pub unsafe extern "C" fn castio_amt_leave_addr(
 /// Returns 0.
 ///
 /// Errors:
-/// -EINVAL: mode is neither; group or a source isn't an address of its kind.
+/// -EINVAL: mode is neither; group or a source isn't an address of its kind, or a source names an interface.
 /// -ENODEV: an address names an interface behind % that isn't there.
 /// -EAFNOSUPPORT: families that disagree. -EFAULT: amt, group, sources or one of them is NULL.
 ///
@@ -255,7 +255,7 @@ pub unsafe extern "C" fn castio_amt_set_source_filter(
     guard(|| unsafe {
         let client = handle(amt)?;
         let (group, _) = texts(group, std::ptr::null())?;
-        let read = |index| Ok(Scoped::parse(convert::text(sources.add(index).read())?)?.ip);
+        let read = |index| Scoped::parse(convert::text(sources.add(index).read())?)?.without_interface();
         let filter = filter(mode, (0..array(sources, count)?).map(read).collect::<Result<_>>()?)?;
         client.set_filter(group, filter)
     })
@@ -281,7 +281,7 @@ pub unsafe extern "C" fn castio_amt_set_source_filter_addr(
         let client = handle(amt)?;
         let (group, _) = addresses(group, group_len, std::ptr::null(), 0)?;
         let len = size_of::<sockaddr_storage>() as socklen_t;
-        let read = |index| Ok(convert::address(sources.add(index).cast(), len)?.ip().to_canonical());
+        let read = |index| Scoped::from(convert::address(sources.add(index).cast(), len)?).without_interface();
         let filter = filter(mode, (0..array(sources, count)?).map(read).collect::<Result<_>>()?)?;
         client.set_filter(group, filter)
     })
@@ -307,7 +307,7 @@ pub(super) unsafe fn handle<'call>(amt: *mut castio_amt) -> Result<&'call mut Cl
 unsafe fn texts(group: *const c_char, source: *const c_char) -> Result<(IpAddr, Option<IpAddr>)> {
     // SAFETY: promised by the caller.
     let (group, source) = unsafe { (convert::text(group)?, convert::optional_text(source)) };
-    let source = source.map(Scoped::parse).transpose()?.map(|source| source.ip);
+    let source = source.map(|source| Scoped::parse(source)?.without_interface()).transpose()?;
     Ok((Scoped::parse(group)?.ip, source))
 }
 
@@ -321,10 +321,7 @@ unsafe fn addresses(
 ) -> Result<(IpAddr, Option<IpAddr>)> {
     // SAFETY: promised by the caller.
     let group = unsafe { convert::address(group, group_len)? }.ip().to_canonical();
-    let source = match source.is_null() {
-        true => None,
-        // SAFETY: promised by the caller.
-        false => Some(unsafe { convert::address(source, source_len)? }.ip().to_canonical()),
-    };
-    Ok((group, source))
+    // SAFETY: promised by the caller.
+    let source = unsafe { convert::optional_scoped(source, source_len)? };
+    Ok((group, source.map(Scoped::without_interface).transpose()?))
 }

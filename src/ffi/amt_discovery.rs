@@ -29,7 +29,7 @@ use crate::tunnel::amt::discovery;
 /// Returns the length of the whole text in bytes, without the NUL.
 ///
 /// Errors:
-/// -EINVAL: source isn't an address that a host can have.
+/// -EINVAL: source isn't an address that a host can have, or names an interface.
 /// -ENODEV: source names an interface behind % that isn't there.
 /// -ENOENT: DNS says that no relay is to be used for this source.
 /// -ETIMEDOUT: no server answered in time. -EIO: the servers couldn't find out, or answered nonsense.
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn castio_amt_find_relays(
 ) -> ssize_t {
     // SAFETY: the header asks for text that ends in a NUL, and room for so many bytes.
     guard(|| unsafe {
-        let source = Scoped::parse(convert::text(source)?)?.ip;
+        let source = Scoped::parse(convert::text(source)?)?.without_interface()?;
         if buf.is_null() && len > 0 {
             return Err(Errno::EFAULT);
         }

@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use libc::{iovec, sockaddr, socklen_t};
 
+use crate::address::Scoped;
 use crate::error::{Errno, Result};
 use crate::sys::memory::{List, Region};
 use crate::sys::sockaddr as addresses;
@@ -91,6 +92,18 @@ pub(super) unsafe fn address(address: *const sockaddr, len: socklen_t) -> Result
     }
     // SAFETY: promised by the caller.
     unsafe { addresses::from_raw(address, len) }
+}
+
+/// An address with its scope, or `None` for NULL.
+///
+/// # Safety
+/// `len` bytes can be read at `address`, or it is NULL.
+pub(super) unsafe fn optional_scoped(address: *const sockaddr, len: socklen_t) -> Result<Option<Scoped>> {
+    if address.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: promised by the caller.
+    unsafe { self::address(address, len) }.map(|address| Some(address.into()))
 }
 
 /// Where a result goes: checked before anything is done, written when all is.

@@ -110,6 +110,15 @@ pub const CASTIO_FINDING_FIREWALL_UNCHECKED: c_int = 41;
 pub const CASTIO_FINDING_OTHER_NAMESPACE: c_int = 42;
 /// castio_finding: /proc can't be read, and what is found there wasn't looked at.
 pub const CASTIO_FINDING_PROC_UNCHECKED: c_int = 43;
+/// castio_finding: a filter on the socket (SO_ATTACH_FILTER, SO_ATTACH_BPF) drops datagrams, or may.
+pub const CASTIO_FINDING_SOCKET_FILTER: c_int = 44;
+/// castio_finding: the interface is a port of a bridge, bond or team, and what arrives is that one's.
+pub const CASTIO_FINDING_PORT_OF_MASTER: c_int = 45;
+/// castio_finding: no interface has the address any more that the socket sends from.
+pub const CASTIO_FINDING_SOURCE_ADDRESS_GONE: c_int = 46;
+/// castio_finding: sockets share the port by SO_REUSEPORT and their source filters differ: Linux hands datagrams to
+/// the wrong one.
+pub const CASTIO_FINDING_REUSEPORT_GROUP: c_int = 47;
 
 /// One thing that is wrong: see castio_diagnose_multicast().
 #[repr(C)]
@@ -151,7 +160,7 @@ pub struct castio_finding {
 ///
 /// Errors:
 /// -EINVAL: group isn't a multicast address, source isn't a host's address, interface is an empty text,
-///   or group names another interface; an unknown flag; struct_size is too small, or capacity times
+///   or group or source names another interface; an unknown flag; struct_size is too small, or capacity times
 ///   struct_size over SSIZE_MAX.
 /// -EAFNOSUPPORT: a source of another family than the group, or a socket without IP.
 /// -EFAULT: group is NULL, or out is and capacity isn't 0.
@@ -176,10 +185,14 @@ pub unsafe extern "C" fn castio_diagnose_multicast(
     // SAFETY: the header asks for text that ends in a NUL, and for an array, its first element's size set.
     guard(|| unsafe {
         let array = Array::new(out, capacity)?;
-        let (group, zone) = question::group(convert::text(group)?)?;
+        let (group, zone) = question::scoped(convert::text(group)?)?;
         let named = Named::parse(convert::optional_text(interface))?.or(zone)?;
-        let source = convert::optional_text(source).map(Scoped::parse).transpose()?;
-        let question = Question::new(group, port, source.map(|source| source.ip), named)?.about(role(flags)?);
+        let source = convert::optional_text(source).map(question::scoped).transpose()?;
+        let (source, named) = match source {
+            None => (None, named),
+            Some((source, zone)) => (Some(source), named.or(zone)?),
+        };
+        let question = Question::new(group, port, source, named)?.about(role(flags)?);
         array.fill(&diagnose::diagnose(descriptor(fd)?, &question)?)
     })
 }
@@ -211,11 +224,10 @@ pub unsafe extern "C" fn castio_diagnose_multicast_addr(
         let array = Array::new(out, capacity)?;
         let address = convert::address(group, group_len)?;
         let group = Scoped::from(address);
-        let named = Named::index(ifindex).or(Named::index(group.scope))?;
-        let source = match source.is_null() {
-            true => None,
-            false => Some(convert::address(source, source_len)?.ip().to_canonical()),
-        };
+        let source = convert::optional_scoped(source, source_len)?;
+        let scope = source.map_or(0, |source| source.scope);
+        let named = Named::index(ifindex).or(Named::index(group.scope))?.or(Named::index(scope))?;
+        let source = source.map(|source| source.ip);
         let question = Question::new(group.ip, address.port(), source, named)?.about(role(flags)?);
         array.fill(&diagnose::diagnose(descriptor(fd)?, &question)?)
     })

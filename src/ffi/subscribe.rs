@@ -61,8 +61,8 @@ pub struct castio_subscribe_options {
 /// Returns 0. That no interface is there, or the kernel refuses to join, is no failure: the tunnel is tried.
 ///
 /// Errors:
-/// -EINVAL: group or source isn't an address of its kind; the group never leaves its link or host; port is
-///   0; interfaces is empty or too long; or as castio_amt_open.
+/// -EINVAL: group or source isn't an address of its kind; source names another interface than interfaces; the
+///   group never leaves its link or host; port is 0; interfaces is empty or too long; or as castio_amt_open.
 /// -EADDRINUSE: a socket that doesn't share it has the port. -EACCES: a port below 1024 needs
 ///   CAP_NET_BIND_SERVICE.
 /// -ENODEV: source names an interface behind % that isn't there; or interfaces is NULL, and the group means
@@ -86,7 +86,8 @@ pub unsafe extern "C" fn castio_subscribe(
     guard(|| unsafe {
         let place = Place::new(out)?;
         let (group, selector) = selector::of_text(convert::text(group)?, convert::optional_text(interfaces))?;
-        let source = convert::optional_text(source).map(Scoped::parse).transpose()?.map(|source| source.ip);
+        let source = convert::optional_text(source).map(Scoped::parse).transpose()?;
+        let (source, selector) = selector.with_source(source)?;
         place.put(open(group, port, source, selector, options)?);
         Ok(())
     })
@@ -115,10 +116,7 @@ pub unsafe extern "C" fn castio_subscribe_addr(
         let place = Place::new(out)?;
         let address = convert::address(group, group_len)?;
         let (group, selector) = selector::of_index(Scoped::from(address), ifindex)?;
-        let source = match source.is_null() {
-            true => None,
-            false => Some(convert::address(source, source_len)?.ip().to_canonical()),
-        };
+        let (source, selector) = selector.with_source(convert::optional_scoped(source, source_len)?)?;
         place.put(open(group, address.port(), source, selector, options)?);
         Ok(())
     })

@@ -16,7 +16,7 @@ use crate::sys::socket;
 ///
 /// It is bound to the group's own address, so that unicast and other groups on the same port stay
 /// out, with MULTICAST_ALL off, so that joins of other sockets don't count. The port is shared
-/// with every socket that shares it by SO_REUSEADDR or by SO_REUSEPORT.
+/// with every socket that shares it by SO_REUSEADDR, or did so by SO_REUSEPORT before.
 pub fn open_receiver(target: Target, port: u16, source: Option<IpAddr>) -> Result<OwnedFd> {
     let owned = open_bound(target, port)?;
     let fd = owned.as_fd();
@@ -32,14 +32,22 @@ pub(crate) fn open_bound(target: Target, port: u16) -> Result<OwnedFd> {
     let owned = udp_socket(target)?;
     let fd = owned.as_fd();
     options::set_all(fd, false)?;
+    let at = address(target, port);
     // A port that the kernel chooses must be nobody's: one that may be shared can be another's.
     if port == 0 {
-        socket::bind(fd, &address(target, port))?;
+        socket::bind(fd, &at)?;
+        IntOption::REUSE_ADDRESS.set(fd, 1)?;
+        return Ok(owned);
     }
     IntOption::REUSE_ADDRESS.set(fd, 1)?;
-    IntOption::REUSE_PORT.set(fd, 1)?;
-    if port != 0 {
-        socket::bind(fd, &address(target, port))?;
+    match socket::bind(fd, &at) {
+        // From another host's IPv4 datagrams the kernel picks one of the sockets that share a port by SO_REUSEPORT,
+        // without asking its source filter (inet_steal_sock). So this is for a port whose owner wants no less.
+        Err(Errno::EADDRINUSE) => {
+            IntOption::REUSE_PORT.set(fd, 1)?;
+            socket::bind(fd, &at)?;
+        }
+        result => result?,
     }
     Ok(owned)
 }

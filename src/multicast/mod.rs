@@ -2,6 +2,7 @@
 
 pub mod endpoint;
 pub mod filter;
+pub mod limits;
 pub mod manager;
 pub mod membership;
 pub mod options;

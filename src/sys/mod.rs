@@ -30,6 +30,7 @@ pub mod reports;
 pub mod signal;
 pub mod sockaddr;
 pub mod socket;
+pub mod socket_filter;
 pub mod status;
 pub mod tcp;
 

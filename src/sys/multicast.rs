@@ -14,6 +14,7 @@ use super::option::set;
 use super::{done, sockaddr};
 use crate::error::{Errno, Result};
 
+const IP_MSFILTER: c_int = 41;
 const MCAST_BLOCK_SOURCE: c_int = 43;
 const MCAST_UNBLOCK_SOURCE: c_int = 44;
 const MCAST_JOIN_SOURCE_GROUP: c_int = 46;
@@ -151,6 +152,12 @@ pub enum FilterMode {
 /// MCAST_INCLUDE of <netinet/in.h>; MCAST_EXCLUDE is 0.
 const MCAST_INCLUDE: u32 = 1;
 
+impl FilterMode {
+    fn from_raw(mode: u32) -> FilterMode {
+        if mode == MCAST_INCLUDE { FilterMode::Include } else { FilterMode::Exclude }
+    }
+}
+
 /// A filter request's bytes: the header, and room for `count` sources.
 struct FilterBuffer(Vec<u64>);
 
@@ -223,10 +230,26 @@ pub fn filter(fd: BorrowedFd<'_>, target: Target, capacity: usize) -> Result<Fil
         let storage = unsafe { *buffer.sources().add(index) };
         sockaddr::from_storage(&storage).map(|address| address.ip())
     };
+    Ok(Filter { mode: FilterMode::from_raw(mode), sources: (0..count.min(capacity)).filter_map(read).collect(), count })
+}
+
+/// getsockopt(IP_MSFILTER) without an interface: the filter of an IPv4 group on the interface of its route, which
+/// is where each IPv4 request without an interface acts. `EADDRNOTAVAIL` if this socket hasn't joined the group
+/// there, `ENODEV` without a route.
+pub fn routed_filter(fd: BorrowedFd<'_>, group: Ipv4Addr, capacity: usize) -> Result<Filter> {
+    // struct ip_msfilter: the group, the interface's address, the mode, the number of sources, the sources.
+    let mut words = vec![u32::from_ne_bytes(group.octets()), 0, 0, capacity as u32];
+    words.resize(words.len() + capacity, 0);
+    let mut len = size_of_val(words.as_slice()) as socklen_t;
+    let at = words.as_mut_ptr().cast::<c_void>();
+    // SAFETY: there is room for so many bytes, and any bytes are words.
+    done(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_IP, IP_MSFILTER, at, &raw mut len) })?;
+    let [_, _, mode, count, sources @ ..] = words.as_slice() else { return Err(Errno::EINVAL) };
+    let address = |word: &u32| IpAddr::from(word.to_ne_bytes());
     Ok(Filter {
-        mode: if mode == MCAST_INCLUDE { FilterMode::Include } else { FilterMode::Exclude },
-        sources: (0..count.min(capacity)).filter_map(read).collect(),
-        count,
+        mode: FilterMode::from_raw(*mode),
+        sources: sources.iter().take(*count as usize).map(address).collect(),
+        count: *count as usize,
     })
 }
 

@@ -7,8 +7,9 @@ rows! {
         => "Give relays as \"192.0.2.1\", \"[2001:db8::1]:2268\", several with commas between, or NULL; castio doesn't \
             look up host names. Set the options to zero and struct_size to their sizeof.";
     EINVAL: "subscribe[_addr]"
-        => "group is no multicast address or never leaves its link or host, source is no host's address, port is 0, \
-            interfaces is empty or longer than 47 bytes, or the options are wrong, those of the gateway in them, or the \
+        => "group is no multicast address or never leaves its link or host, source is no host's address or names \
+            another interface than interfaces, port is 0, interfaces is empty or longer than 47 bytes, or the options are wrong, those of \
+            the gateway in them, or the \
             relays."
         => "Give a group that routers forward, the port that it is sent to, and options set to zero with struct_size \
             their sizeof; the relays as for castio_amt_open.";
@@ -46,7 +47,7 @@ rows! {
         => "Ask for fewer slots, each of which is 65,536 bytes.";
 
     EINVAL: "amt_find_relays"
-        => "source isn't an address that a host can have."
+        => "source isn't an address that a host can have, or names an interface."
         => "Give the address that the multicast is sent from; castio doesn't look up host names.";
     ENOENT: "amt_find_relays"
         => "whoever runs the source says by DNS that no relay is to be used for it."
@@ -85,11 +86,11 @@ rows! {
             leaves a group in any case.";
     EINVAL: "amt_join[_addr] amt_leave[_addr]"
         => "group is no multicast address or never leaves its link or host (224.0.0.0/24, ff01::, ff02::), source is \
-            no host's address, or a sockaddr is too short."
+            no host's address or names an interface, or a sockaddr is too short."
         => "Give a group that routers forward, and the address of one host or NULL; castio doesn't look up host names.";
     EINVAL: "amt_set_source_filter[_addr]"
         => "mode is neither CASTIO_FILTER_EXCLUDE nor CASTIO_FILTER_INCLUDE, group is no multicast address or never \
-            leaves its link or host, or a source is no host's address."
+            leaves its link or host, or a source is no host's address or names an interface."
         => "Give a group that routers forward, and the addresses of hosts; castio doesn't look up host names.";
     EAFNOSUPPORT: "amt_join[_addr] amt_leave[_addr] amt_set_source_filter[_addr]"
         => "a source is of another family than group, or a sockaddr is neither IPv4 nor IPv6."

@@ -3,7 +3,8 @@
 rows! {
     EINVAL: "diagnose_multicast[_addr]"
         => "group is no multicast address (224.0.0.0/4, ff00::/8) or names another interface than the one given, \
-            source is no host's address, interface is an empty text, a sockaddr is too short, a flag isn't known, \
+            source is no host's address or names another interface, interface is an empty text, a \
+            sockaddr is too short, a flag isn't known, \
             struct_size is less than the struct has, or over SSIZE_MAX in all."
         => "Give a group and its interface once, CASTIO_DIAGNOSE_* flags only, and set out[0].struct_size to sizeof \
             out[0].";

@@ -17,7 +17,8 @@ rows! {
         => "Give the same as to castio_membership_add, a name for a name; castio_membership_list shows each wish.";
     EINVAL: "membership_add[_addr] membership_remove[_addr]"
         => "group is no multicast address (224.0.0.0/4, ff00::/8) or names an interface besides the ones given, source \
-            is no host's address, interfaces is empty or longer than 127 bytes, or a sockaddr is too short."
+            is no host's address or names another interface than interfaces, interfaces is empty or longer than \
+            127 bytes, or a sockaddr is too short."
         => "Give a group, the address of one host or NULL, and the interfaces once, a pattern in interfaces only; \
             castio doesn't look up host names.";
     ENODEV: "membership_add[_addr] membership_remove[_addr]"

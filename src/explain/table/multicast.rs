@@ -118,16 +118,29 @@ rows! {
     ENOBUFS: "join_source[_addr] set_source_filter[_addr]"
         => "more sources of one group than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64) allows, or more \
             IPv4 groups than net.ipv4.igmp_max_memberships (20)."
-        => "Raise that limit by sysctl -w, or use a second socket.";
+        => "Raise that limit by sysctl -w (mld_max_msf in the host's first network namespace), or use a second socket.";
     ENOBUFS: "block_source[_addr]"
         => "more sources of one group are blocked than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64) allows."
-        => "Raise that limit by sysctl -w, or sort the datagrams by their sender.";
+        => "Raise that limit by sysctl -w (mld_max_msf in the host's first network namespace), or sort the datagrams \
+            by their sender.";
     ENOBUFS: "open_receiver[_addr]"
         => "this host lets a socket join no IPv4 group: net.ipv4.igmp_max_memberships is 0."
         => "Raise it: sysctl -w net.ipv4.igmp_max_memberships=20.";
-    ENOMEM: "join_group[_addr] join_source[_addr] set_source_filter[_addr] open_receiver[_addr]"
+    ENOMEM: "join_group[_addr] join_source[_addr] open_receiver[_addr]"
         => "the memory that a socket may use for its groups and sources is full: net.core.optmem_max."
         => "Raise it (sysctl -w net.core.optmem_max=BYTES), or join the others on a second socket.";
+    ENOMEM: "set_source_filter[_addr]"
+        => "the sources, 128 bytes each in the request, or the socket's groups take more than net.core.optmem_max."
+        => "Raise it (sysctl -w net.core.optmem_max=BYTES).";
+    ENOMEM: "block_source[_addr]"
+        => "the memory that a socket may use for its groups and sources is full: net.core.optmem_max."
+        => "Raise it (sysctl -w net.core.optmem_max=BYTES), or sort the datagrams by their sender.";
+    EMFILE: concat!(joining!(), " ", changing!(), " get_source_filter[_addr]")
+        => "this process has as many descriptors as it may, and finding the interface takes one. Nothing has changed."
+        => "Close those that are done with, or raise the limit: ulimit -n, or setrlimit(RLIMIT_NOFILE).";
+    ENFILE: concat!(joining!(), " ", changing!(), " get_source_filter[_addr]")
+        => "the whole system has as many open files as it may, and finding the interface takes one. Nothing has changed."
+        => "Compare /proc/sys/fs/file-nr with the limit, and raise it: sysctl -w fs.file-max=NUMBER.";
 
     EINVAL: "join_group[_addr] leave_group[_addr] get_source_filter[_addr]"
         => "group is no multicast address (224.0.0.0/4, ff00::/8) or names another interface than the one given, \
@@ -135,7 +148,9 @@ rows! {
         => "Give a group, and its interface once; castio doesn't look up host names.";
     EINVAL: "join_source[_addr] open_receiver[_addr]"
         => "group is no multicast address (224.0.0.0/4, ff00::/8) or names another interface than the one given, \
-            source is no host's address, interface is an empty text, or a sockaddr is too short."
+            source is no host's address or names another interface, interface is an \
+            empty text, or a sockaddr is \
+            too short."
         => "Give a group, the address of one host, and the interface once; castio doesn't look up host names.";
     EINVAL: "leave_source[_addr]"
         => "this socket has joined the whole group, not single sources; or group, source or interface isn't valid."
@@ -147,7 +162,7 @@ rows! {
             ff00::/8, source a host's address, the interface given once.";
     EINVAL: "set_source_filter[_addr]"
         => "mode isn't one of CASTIO_FILTER_*, group is no multicast address (224.0.0.0/4, ff00::/8) or names another \
-            interface than the one given, a source is no host's address, interface is an empty text, or a sockaddr is \
+            interface than the one given, a source is no host's address or names another interface, interface is an empty text, or a sockaddr is \
             too short."
         => "Give CASTIO_FILTER_EXCLUDE or CASTIO_FILTER_INCLUDE, a group, addresses of hosts, the interface once.";
     EINVAL: "open_sender[_addr]"
@@ -173,8 +188,8 @@ rows! {
     EAFNOSUPPORT: "open_sender[_addr]"
         => "the sockaddr is neither IPv4 nor IPv6, or this host has no IPv6."
         => "Give a group of a family that the host has (ip address).";
-    EPROTO: concat!(joining!(), " ", changing!(), " membership_open")
-        => "fd is a stream socket, which can't receive multicast."
+    EPROTO: concat!(joining!(), " ", changing!(), " get_source_filter[_addr] membership_open")
+        => "fd is a stream socket, which can't receive multicast, or a raw IPv6 socket, which has no IPv4 groups."
         => "Use a UDP or raw socket: socket(AF_INET, SOCK_DGRAM, 0).";
 
     EACCES: "open_receiver[_addr]"

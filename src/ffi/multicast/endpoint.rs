@@ -8,12 +8,16 @@ use libc::{sockaddr, socklen_t};
 use super::super::convert;
 use super::super::guard::guard;
 use super::{sender_target, target, target_addr};
-use crate::address::Scoped;
+use crate::address::{self, Scoped};
+use crate::error::Result;
 use crate::multicast::endpoint;
+use crate::sys::multicast::Target;
 
 /// Makes a NEW descriptor, yours to close, that receives one multicast group and nothing else:
-/// bound to the group and the port, which it shares with other sockets (SO_REUSEADDR and
-/// SO_REUSEPORT), MULTICAST_ALL off, joined.
+/// bound to the group and the port, which it shares with other sockets (SO_REUSEADDR; SO_REUSEPORT too where
+/// bind() says EADDRINUSE without it), MULTICAST_ALL off, joined. Linux hands an IPv4 datagram from another host to
+/// any one of the sockets that share a port by SO_REUSEPORT, against their source filters: set SO_REUSEADDR alone on
+/// sockets that are to share the port.
 ///
 /// - group, interface: as in castio_join_group.
 /// - port: in host byte order; 0 lets the kernel choose one that nobody has.
@@ -23,6 +27,7 @@ use crate::multicast::endpoint;
 ///
 /// Errors:
 /// -EADDRINUSE: a socket that doesn't share it has the port.
+/// -EINVAL: source names another interface than the one meant, or as castio_join_source.
 /// -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
 /// -EMFILE, -ENFILE: no descriptor left.
 /// Others as castio_join_group and castio_join_source except -EBADF, -ENOTSOCK, -EPROTO.
@@ -37,9 +42,8 @@ pub unsafe extern "C" fn castio_open_receiver(
 ) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL, or NULL.
     guard(|| unsafe {
-        let target = target(group, interface)?;
         let source = convert::optional_text(source).map(Scoped::parse).transpose()?;
-        endpoint::open_receiver(target, port, source.map(|source| source.ip)).map(IntoRawFd::into_raw_fd)
+        receiver(target(group, interface)?, port, source)
     })
 }
 
@@ -62,12 +66,16 @@ pub unsafe extern "C" fn castio_open_receiver_addr(
     guard(|| unsafe {
         let target = target_addr(group, group_len, ifindex)?;
         let port = convert::address(group, group_len)?.port();
-        let source = match source.is_null() {
-            true => None,
-            false => Some(convert::address(source, source_len)?.ip().to_canonical()),
-        };
-        endpoint::open_receiver(target, port, source).map(IntoRawFd::into_raw_fd)
+        receiver(target, port, convert::optional_scoped(source, source_len)?)
     })
+}
+
+fn receiver(target: Target, port: u16, source: Option<Scoped>) -> Result<c_int> {
+    let (target, source) = match source {
+        None => (target, None),
+        Some(source) => address::with_source(target, source).map(|(target, source)| (target, Some(source)))?,
+    };
+    endpoint::open_receiver(target, port, source).map(IntoRawFd::into_raw_fd)
 }
 
 /// Makes a NEW descriptor, yours to close, that sends to one multicast group: connected to it, so

@@ -8,7 +8,7 @@ use libc::{sockaddr, sockaddr_storage, socklen_t};
 use super::super::convert::{self, Place, array, counted, descriptor};
 use super::super::guard::guard;
 use super::{target, target_addr};
-use crate::address::Scoped;
+use crate::address::{self, Scoped};
 use crate::error::{Errno, Result};
 use crate::multicast::{filter, state};
 use crate::sys::multicast::{FilterMode, Target};
@@ -26,16 +26,19 @@ pub const CASTIO_FILTER_INCLUDE: c_int = 1;
 /// - group, interface: as in castio_join_group.
 /// - mode: CASTIO_FILTER_EXCLUDE (with no source: from any) or CASTIO_FILTER_INCLUDE (with no
 ///   source: leaves the group).
-/// - sources, count: addresses in text, of the group's family.
+/// - sources, count: addresses in text, of the group's family, link-local ones with or without their interface
+///   ("fe80::1%eth0"). One given twice counts once.
 ///
 /// Returns 0.
 ///
 /// Errors:
-/// -EINVAL: mode is neither; group or a source isn't an address of its kind.
+/// -EINVAL: mode is neither; group or a source isn't an address of its kind, or names another interface than the
+///   one meant.
 /// -EADDRNOTAVAIL: including nothing, and this socket has not joined that group there; or as castio_join_group.
 /// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64); 65,536 and more
 ///   aren't looked at.
-/// -ENODEV, -EAFNOSUPPORT, -EPROTO, -ENOMEM, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
+/// -ENOMEM: more sources, or more groups, than net.core.optmem_max has room for.
+/// -ENODEV, -EAFNOSUPPORT, -EPROTO, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
 /// -EFAULT: group, sources or one of them is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 /// On failure a group that was joined is as before, and one that wasn't isn't.
 ///
@@ -53,7 +56,7 @@ pub unsafe extern "C" fn castio_set_source_filter(
     guard(|| unsafe {
         let fd = descriptor(fd)?;
         let (mode, target) = (filter_mode(mode)?, target(group, interface)?);
-        let sources = collect(sources, count, |source| Ok(Scoped::parse(convert::text(source.read())?)?.ip))?;
+        let (target, sources) = collect(target, sources, count, |source| Scoped::parse(convert::text(source.read())?))?;
         filter::set(fd, target, mode, &sources)
     })
 }
@@ -79,15 +82,16 @@ pub unsafe extern "C" fn castio_set_source_filter_addr(
         let fd = descriptor(fd)?;
         let (mode, target) = (filter_mode(mode)?, target_addr(group, group_len, ifindex)?);
         let len = size_of::<sockaddr_storage>() as socklen_t;
-        let sources = collect(sources, count, |source| Ok(convert::address(source.cast(), len)?.ip().to_canonical()))?;
+        let (target, sources) =
+            collect(target, sources, count, |source| Ok(convert::address(source.cast(), len)?.into()))?;
         filter::set(fd, target, mode, &sources)
     })
 }
 
 /// Reads a group's source filter: getsockopt(MCAST_MSFILTER).
 ///
-/// - fd, group, interface: as in castio_join_group. With NULL the first interface on which this
-///   socket has joined the group.
+/// - fd, group, interface: as in castio_join_group. With NULL the interface of the route to the group if this
+///   socket has joined the group there, else the first on which it has.
 /// - mode: written with CASTIO_FILTER_EXCLUDE or CASTIO_FILTER_INCLUDE.
 /// - sources, capacity: written with as many addresses as there is room for; NULL with 0.
 /// - count: written with how many there are, on failure with 0. May be NULL.
@@ -96,7 +100,7 @@ pub unsafe extern "C" fn castio_set_source_filter_addr(
 ///
 /// Errors:
 /// -EADDRNOTAVAIL: this socket has not joined that group there; or several interfaces have the address that interface is.
-/// -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
+/// -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPROTO, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
 /// -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
 /// isn't a socket.
 ///
@@ -177,13 +181,24 @@ fn filter_mode(mode: c_int) -> Result<FilterMode> {
     }
 }
 
-/// Copies a list of sources out of an array.
+/// Copies a list of sources of a group out of an array.
 ///
 /// # Safety
 /// `first` is NULL or points to `count` items, which `each` may read.
-unsafe fn collect<T>(first: *const T, count: usize, each: impl Fn(*const T) -> Result<IpAddr>) -> Result<Vec<IpAddr>> {
+unsafe fn collect<T>(
+    mut target: Target,
+    first: *const T,
+    count: usize,
+    each: impl Fn(*const T) -> Result<Scoped>,
+) -> Result<(Target, Vec<IpAddr>)> {
     if count >= state::TOO_MANY {
         return Err(Errno::ENOBUFS);
     }
-    (0..array(first, count)?).map(|index| each(first.wrapping_add(index))).collect()
+    let mut sources = Vec::with_capacity(count);
+    for index in 0..array(first, count)? {
+        let (agreed, source) = address::with_source(target, each(first.wrapping_add(index))?)?;
+        target = agreed;
+        sources.push(source);
+    }
+    Ok((target, sources))
 }

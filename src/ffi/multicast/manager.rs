@@ -61,7 +61,8 @@ pub struct castio_membership_options {
 /// they are made: its classic filter (SO_ATTACH_FILTER), interface, buffer sizes and the rest; where the process
 /// may not set one that decides only how packets leave (SO_MARK), they go without. With an eBPF filter no further
 /// socket is made (-EACCES in the event). For that the socket's port must be
-/// shared: set SO_REUSEADDR or SO_REUSEPORT before bind(). Unicast to the port may come to any of them.
+/// shared: set SO_REUSEADDR before bind(), not SO_REUSEPORT, by which Linux hands IPv4 datagrams to sockets whose
+/// source filters don't let them in. Unicast to the port may come to any of them.
 ///
 /// IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off on the socket until castio_membership_close, which
 /// puts them back: else it would get what the other sockets joined, too. Several handles of one process may work on
@@ -143,8 +144,8 @@ pub unsafe extern "C" fn castio_membership_close(membership: *mut castio_members
 /// Errors, upon which nothing is wished:
 /// -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
 /// -EADDRNOTAVAIL: several interfaces have the address that interfaces is.
-/// -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
-///   named twice.
+/// -EINVAL: group or source isn't an address of its kind; source names another interface than interfaces;
+///   interfaces is empty or too long; an interface named twice.
 /// -ENODEV: interfaces is NULL, and the group (ff01::, ff02::) means nothing without one; or source names
 ///   an interface that isn't there.
 /// -EAFNOSUPPORT: families that disagree. -EFAULT: membership or group is NULL.
@@ -343,7 +344,7 @@ unsafe fn wish(group: *const c_char, source: *const c_char, interfaces: *const c
     let (group, source, interfaces) =
         unsafe { (convert::text(group)?, convert::optional_text(source), convert::optional_text(interfaces)) };
     let (group, selector) = selector::of_text(group, interfaces)?;
-    let source = source.map(Scoped::parse).transpose()?.map(|source| source.ip);
+    let (source, selector) = selector.with_source(source.map(Scoped::parse).transpose()?)?;
     Ok((Key { group, source }, selector))
 }
 
@@ -359,10 +360,7 @@ unsafe fn wish_addr(
     // SAFETY: promised by the caller.
     let group = Scoped::from(unsafe { convert::address(group, group_len)? });
     let (group, selector) = selector::of_index(group, ifindex)?;
-    let source = match source.is_null() {
-        true => None,
-        // SAFETY: promised by the caller.
-        false => Some(unsafe { convert::address(source, source_len)? }.ip().to_canonical()),
-    };
+    // SAFETY: promised by the caller.
+    let (source, selector) = selector.with_source(unsafe { convert::optional_scoped(source, source_len)? })?;
     Ok((Key { group, source }, selector))
 }

@@ -2,11 +2,9 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::super::convert::{self, descriptor};
+use super::super::convert::descriptor;
 use super::super::guard::guard;
-use super::target;
-use crate::address::Scoped;
-use crate::error::Result;
+use super::{target, target_source};
 use crate::multicast::membership;
 
 /// Joins a group: from now on this socket gets it from any source.
@@ -22,7 +20,7 @@ use crate::multicast::membership;
 /// Errors:
 /// -EADDRINUSE: this socket has joined that group there already, whole or by source.
 /// -EADDRNOTAVAIL: several interfaces have the address that interface is; or it has no IPv6, and the group is IPv6.
-/// -ENOBUFS: more IPv4 groups than net.ipv4.igmp_max_memberships (20). -ENOMEM: more IPv6 groups
+/// -ENOBUFS: more IPv4 groups than net.ipv4.igmp_max_memberships (20). -ENOMEM: more groups
 ///   than net.core.optmem_max has room for.
 /// -EINVAL: group isn't an address of its kind, or names another interface than interface.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
@@ -39,12 +37,12 @@ pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, inte
 }
 
 /// Leaves a group with all its sources: setsockopt(IP_DROP_MEMBERSHIP) or
-/// setsockopt(IPV6_DROP_MEMBERSHIP). With interface NULL the first
-/// membership of that group, wherever it is.
+/// setsockopt(IPV6_DROP_MEMBERSHIP).
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
-/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
+/// - interface: as in castio_interface_index; NULL is the first
+///   membership of that group, wherever it is, also after the route moved.
 ///
 /// Returns 0.
 ///
@@ -52,8 +50,8 @@ pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, inte
 /// -EADDRNOTAVAIL: this socket has not joined that group there.
 /// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
 /// -EINVAL: group isn't an address of its kind, or names another interface than interface.
-/// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
-///   means nothing without one.
+/// -ENODEV: there is no such interface; or NULL, and there is no route and no membership, or the group
+///   (ff01::, ff02::) means nothing without one.
 /// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: families that disagree, or a socket without IP. -EPROTO: a stream socket.
 /// -EFAULT: group is NULL. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
@@ -70,10 +68,10 @@ pub unsafe extern "C" fn castio_leave_group(fd: c_int, group: *const c_char, int
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
-/// - source: a host's address, of the group's family.
+/// - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
 /// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
-/// Returns 0.
+/// Returns 0. On failure nothing has changed: a group that wasn't joined isn't.
 ///
 /// Errors:
 /// -EADDRINUSE: this source is joined already; or the whole group is, which the kernel would
@@ -81,7 +79,8 @@ pub unsafe extern "C" fn castio_leave_group(fd: c_int, group: *const c_char, int
 /// -EADDRNOTAVAIL: several interfaces have the address that interface is; or it has no IPv6, and the group is IPv6.
 /// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64), or more
 ///   groups than igmp_max_memberships. -ENOMEM: more than net.core.optmem_max has room for.
-/// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+/// -EINVAL: group or source isn't an address of its kind, or names another interface than the
+///   one meant.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
 /// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
@@ -97,15 +96,20 @@ pub unsafe extern "C" fn castio_join_source(
     interface: *const c_char,
 ) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::join_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
+    guard(|| unsafe {
+        let fd = descriptor(fd)?;
+        let (target, source) = target_source(group, source, interface)?;
+        membership::join_source(fd, target, source)
+    })
 }
 
 /// Leaves one source of a group; the last one leaves the group. setsockopt(MCAST_LEAVE_SOURCE_GROUP).
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
-/// - source: a host's address, of the group's family.
-/// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
+/// - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
+/// - interface: as in castio_interface_index; NULL is the interface of
+///   the route to the group if the group is joined there, else the first on which it is.
 ///
 /// Returns 0.
 ///
@@ -113,7 +117,8 @@ pub unsafe extern "C" fn castio_join_source(
 /// -EADDRNOTAVAIL: this socket has not joined that source of that group there. -EINVAL also: it has
 ///   joined the whole group.
 /// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
-/// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+/// -EINVAL: group or source isn't an address of its kind, or names another interface than the
+///   one meant.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
 /// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
@@ -129,14 +134,18 @@ pub unsafe extern "C" fn castio_leave_source(
     interface: *const c_char,
 ) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::leave_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
+    guard(|| unsafe {
+        let fd = descriptor(fd)?;
+        let (target, source) = target_source(group, source, interface)?;
+        membership::leave_source(fd, target, source)
+    })
 }
 
 /// Takes one source out of a group that is joined for any: setsockopt(MCAST_BLOCK_SOURCE).
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
-/// - source: a host's address, of the group's family.
+/// - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
 /// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
@@ -145,8 +154,10 @@ pub unsafe extern "C" fn castio_leave_source(
 /// -EADDRNOTAVAIL: this socket has not joined that group there. -EINVAL also: it has joined by source.
 /// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
 /// -EADDRINUSE: the source is blocked already.
-/// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64).
-/// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+/// -ENOBUFS: more sources than net.ipv4.igmp_max_msf (10) or net.ipv6.mld_max_msf (64). -ENOMEM: more than
+///   net.core.optmem_max has room for.
+/// -EINVAL: group or source isn't an address of its kind, or names another interface than the
+///   one meant.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
 /// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
@@ -162,14 +173,18 @@ pub unsafe extern "C" fn castio_block_source(
     interface: *const c_char,
 ) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::block_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
+    guard(|| unsafe {
+        let fd = descriptor(fd)?;
+        let (target, source) = target_source(group, source, interface)?;
+        membership::block_source(fd, target, source)
+    })
 }
 
 /// Lets a blocked source in again: setsockopt(MCAST_UNBLOCK_SOURCE).
 ///
 /// - fd: a UDP or raw socket. An IPv6 socket takes IPv4 groups too.
 /// - group: "239.1.2.3", "ff15::7", or with an interface "ff02::7%eth0".
-/// - source: a host's address, of the group's family.
+/// - source: a host's address, of the group's family; a link-local one may name the interface: "fe80::1%eth0".
 /// - interface: as in castio_interface_index; NULL is the kernel's choice by its routes.
 ///
 /// Returns 0.
@@ -178,7 +193,8 @@ pub unsafe extern "C" fn castio_block_source(
 /// -EADDRNOTAVAIL: the source isn't blocked, or this socket has not joined that group there.
 /// -EADDRNOTAVAIL also: several interfaces have the address that interface is.
 /// -EINVAL also: it has joined by source.
-/// -EINVAL: group or source isn't an address of its kind, or names another interface than interface.
+/// -EINVAL: group or source isn't an address of its kind, or names another interface than the
+///   one meant.
 /// -ENODEV: there is no such interface; or NULL, and there is no route, or the group (ff01::, ff02::)
 ///   means nothing without one.
 /// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
@@ -194,14 +210,9 @@ pub unsafe extern "C" fn castio_unblock_source(
     interface: *const c_char,
 ) -> c_int {
     // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::unblock_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
-}
-
-/// A source in text.
-///
-/// # Safety
-/// It is NULL or ends in a NUL.
-unsafe fn host(source: *const c_char) -> Result<std::net::IpAddr> {
-    // SAFETY: passed on.
-    Ok(Scoped::parse(unsafe { convert::text(source)? })?.ip)
+    guard(|| unsafe {
+        let fd = descriptor(fd)?;
+        let (target, source) = target_source(group, source, interface)?;
+        membership::unblock_source(fd, target, source)
+    })
 }

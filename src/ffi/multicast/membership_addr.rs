@@ -4,9 +4,9 @@ use std::ffi::{c_int, c_uint};
 
 use libc::{sockaddr, socklen_t};
 
-use super::super::convert::{self, descriptor};
+use super::super::convert::descriptor;
 use super::super::guard::guard;
-use super::target_addr;
+use super::{target_addr, target_source_addr};
 use crate::multicast::membership;
 
 /// castio_join_group by socket address.
@@ -67,8 +67,7 @@ pub unsafe extern "C" fn castio_join_source_addr(
 ) -> c_int {
     // SAFETY: the header asks for addresses of these lengths.
     guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
+        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
         membership::join_source(descriptor(fd)?, target, source)
     })
 }
@@ -93,8 +92,7 @@ pub unsafe extern "C" fn castio_leave_source_addr(
 ) -> c_int {
     // SAFETY: the header asks for addresses of these lengths.
     guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
+        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
         membership::leave_source(descriptor(fd)?, target, source)
     })
 }
@@ -119,8 +117,7 @@ pub unsafe extern "C" fn castio_block_source_addr(
 ) -> c_int {
     // SAFETY: the header asks for addresses of these lengths.
     guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
+        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
         membership::block_source(descriptor(fd)?, target, source)
     })
 }
@@ -145,8 +142,7 @@ pub unsafe extern "C" fn castio_unblock_source_addr(
 ) -> c_int {
     // SAFETY: the header asks for addresses of these lengths.
     guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
+        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
         membership::unblock_source(descriptor(fd)?, target, source)
     })
 }

@@ -49,3 +49,33 @@ unsafe fn target_addr(group: *const sockaddr, len: socklen_t, ifindex: c_uint) -
     let group = unsafe { convert::address(group, len)? };
     address::target(Scoped::from(group), ifindex)
 }
+
+/// A group, one of its sources and an interface in text.
+///
+/// # Safety
+/// Each is NULL or ends in a NUL.
+unsafe fn target_source(
+    group: *const c_char,
+    source: *const c_char,
+    interface: *const c_char,
+) -> Result<(Target, IpAddr)> {
+    // SAFETY: passed on.
+    let (target, source) = unsafe { (target(group, interface)?, convert::text(source)?) };
+    address::with_source(target, Scoped::parse(source)?)
+}
+
+/// A group, one of its sources and an interface in C's types.
+///
+/// # Safety
+/// Each address can be read for its length, or is NULL.
+unsafe fn target_source_addr(
+    group: *const sockaddr,
+    group_len: socklen_t,
+    source: *const sockaddr,
+    source_len: socklen_t,
+    ifindex: c_uint,
+) -> Result<(Target, IpAddr)> {
+    // SAFETY: passed on.
+    let (target, source) = unsafe { (target_addr(group, group_len, ifindex)?, convert::address(source, source_len)?) };
+    address::with_source(target, Scoped::from(source))
+}

@@ -39,6 +39,18 @@ impl Selector {
         })
     }
 
+    /// The interfaces for a source that may name its own: that one where none is named otherwise. `EINVAL` if
+    /// it isn't the one that is meant.
+    pub fn with_source(self, source: Option<Scoped>) -> Result<(Option<IpAddr>, Selector)> {
+        let selector = match source {
+            None | Some(Scoped { scope: 0, .. }) => self,
+            Some(Scoped { scope, .. }) if self == Selector::Route => Selector::Index(scope),
+            Some(Scoped { scope, .. }) if interface::index_of(&self.text()) == Ok(scope) => self,
+            Some(_) => return Err(Errno::EINVAL),
+        };
+        Ok((source.map(|source| source.ip), selector))
+    }
+
     /// As text; empty for the route's.
     pub fn text(&self) -> String {
         match self {

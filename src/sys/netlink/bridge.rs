@@ -4,6 +4,7 @@ use super::{LINK_BYTES, Message, Netlink, nested, u32_at};
 use crate::error::{Errno, Result};
 
 // <linux/if_link.h>
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BR_MCAST_QUERIER: u16 = 25;
 /// Since Linux 5.16.
@@ -32,6 +33,8 @@ pub struct Bridge {
 pub struct Place {
     /// The index of the interface that it belongs to (bridge, bond, VRF), 0 if none.
     pub master: u32,
+    /// Whether what arrives is the master's: of a bridge's, bond's or team's port, not of a VRF's.
+    pub is_port: bool,
     /// If it is a bridge.
     pub bridge: Option<Bridge>,
 }
@@ -51,7 +54,12 @@ impl Netlink {
 impl Message<'_> {
     fn place(&self) -> Place {
         let master = self.attribute(LINK_BYTES, libc::IFLA_MASTER).and_then(|bytes| u32_at(bytes, 0));
-        Place { master: master.unwrap_or(0), bridge: self.bridge() }
+        Place { master: master.unwrap_or(0), is_port: self.is_port(), bridge: self.bridge() }
+    }
+
+    fn is_port(&self) -> bool {
+        let kind = self.attribute(LINK_BYTES, libc::IFLA_LINKINFO).and_then(|link| nested(link, IFLA_INFO_SLAVE_KIND));
+        matches!(kind, Some(b"bridge\0" | b"bond\0" | b"team\0" | b"openvswitch\0"))
     }
 
     fn bridge(&self) -> Option<Bridge> {
