@@ -4,6 +4,7 @@
 
 pub mod broadcast;
 pub mod c_types;
+pub mod contained;
 pub mod control;
 pub mod cookie;
 pub mod epoll;
