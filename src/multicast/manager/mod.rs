@@ -20,13 +20,14 @@ pub mod links;
 pub mod selector;
 pub mod wish;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::hash::HashMap;
 use crate::sys::netlink::Netlink;
 use crate::sys::poll::Events as Polled;
 use events::Events;
@@ -78,8 +79,8 @@ impl<'fd> Manager<'fd> {
             requests: None,
             links: Links::new(),
             wishes: Vec::new(),
-            memberships: HashMap::new(),
-            groups: HashMap::new(),
+            memberships: HashMap::default(),
+            groups: HashMap::default(),
             refused: BTreeSet::new(),
             events: Events::new(if events == 0 { EVENTS } else { events }),
             announce: announce.map(|every| (every, Instant::now() + every)),

@@ -3,12 +3,13 @@
 //! A socket that is full says `ENOBUFS` or `ENOMEM`, by limits that differ by family and may change at
 //! any time: so nothing is counted, and the kernel is asked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::wish::Key;
 use crate::error::{Errno, Result};
+use crate::hash::HashMap;
 use crate::multicast::{membership, options};
 use crate::sys::multicast::{self, SourceRequest};
 use crate::sys::option::{self, Family, IntOption};
@@ -50,7 +51,7 @@ impl<'fd> Sockets<'fd> {
             family,
             made: Vec::new(),
             roomy: [[OWN].into(), [OWN].into()],
-            sources: HashMap::new(),
+            sources: HashMap::default(),
             switched_off,
         };
         sockets.switched_off.iter().try_for_each(|option| option.set(own, 0))?;
