@@ -9,6 +9,7 @@ pub mod control;
 pub mod cookie;
 pub mod epoll;
 pub mod errqueue;
+pub mod exit;
 pub mod file;
 pub mod icmp;
 pub mod interface;
@@ -28,6 +29,8 @@ pub mod sigpipe;
 pub mod sockaddr;
 pub mod socket;
 pub mod status;
+#[cfg(target_env = "gnu")]
+pub mod wide;
 
 use crate::error::{Errno, Result};
 

@@ -23,6 +23,12 @@ const IPV6_HDRINCL: c_int = 36;
 /// SO_PROTOCOL's value for UDP.
 pub const UDP: i32 = libc::IPPROTO_UDP;
 
+/// SO_PROTOCOL's value for TCP.
+pub const TCP: i32 = libc::IPPROTO_TCP;
+
+/// SO_DOMAIN's value for UNIX sockets.
+pub const UNIX: i32 = libc::AF_UNIX;
+
 /// What SO_MEMINFO has (<linux/sock_diag.h>), up to the drops.
 const MEMINFO_WORDS: usize = 9;
 
@@ -311,6 +317,22 @@ pub fn socket_type(fd: BorrowedFd<'_>) -> Result<SocketType> {
 /// Whether it is a UDP socket.
 pub fn is_udp(fd: BorrowedFd<'_>) -> bool {
     family(fd).is_ok() && IntOption::PROTOCOL.get(fd) == Ok(libc::IPPROTO_UDP)
+}
+
+/// TCP_ULP: whether a protocol on top of TCP, as TLS, has taken the socket over.
+pub fn has_upper_protocol(fd: BorrowedFd<'_>) -> Result<bool> {
+    let mut name = [0u8; 16];
+    match get(fd, libc::IPPROTO_TCP, libc::TCP_ULP, &mut name) {
+        Ok(len) => Ok(len > 0 && name != [0; 16]),
+        // Kernels before 4.13 have none.
+        Err(Errno::ENOPROTOOPT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// SO_LINGER of 0 seconds: when the last descriptor is closed, TCP sends a reset instead of an end.
+pub fn reset_on_close(fd: BorrowedFd<'_>) -> Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
 }
 
 /// SO_ERROR: takes the pending error away, if there is one.
