@@ -28,6 +28,7 @@ pub mod pair;
 pub mod programs;
 pub mod relay;
 pub mod sources;
+pub mod streams;
 pub mod terminal;
 pub mod tools;
 pub mod tunnels;
