@@ -19,6 +19,7 @@ pub mod deadline;
 pub mod diagnose;
 pub mod error;
 pub mod explain;
+pub mod hash;
 pub mod interface;
 pub mod multicast;
 pub mod nowait;

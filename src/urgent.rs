@@ -13,9 +13,13 @@ use crate::sys::socket::{self, Flags};
 use crate::vectored;
 use crate::waiter::Waiter;
 
-/// Who gets SIGURG when urgent data arrives.
+/// Who gets SIGURG when urgent data arrives. `ESRCH` if there is no such process, group or thread: the kernel
+/// takes any number that is in use as an id of any of the three.
 pub fn set_owner(fd: BorrowedFd<'_>, owner: Owner) -> Result<()> {
     option::socket_type(fd)?;
+    if !owner::exists(owner) {
+        return Err(Errno::ESRCH);
+    }
     owner::set(fd, owner)
 }
 
@@ -108,7 +112,8 @@ pub fn recv_to_mark(fd: BorrowedFd<'_>, bytes: Sink<'_>, deadline: Deadline) -> 
         }
         if has_data || events.has(Events::RDHUP.and(Events::HUP)) {
             match socket::recv(fd, bytes, Flags::DONTWAIT) {
-                Ok(count) => return Ok((count, count > 0 && option::at_mark(fd)?)),
+                // The bytes are taken: an error from here on would lose them.
+                Ok(count) => return Ok((count, count > 0 && option::at_mark(fd).unwrap_or(false))),
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
                 Err(error) => return Err(error),
             }
@@ -163,10 +168,16 @@ pub fn is_inline(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(IntOption::OOB_INLINE.get(fd)? != 0)
 }
 
-/// Only streams have urgent data.
+/// `EOPNOTSUPP` unless the protocol has urgent data: TCP, and UNIX streams since Linux 5.15. Others (MPTCP,
+/// vsock, TLS on a TCP socket) don't refuse MSG_OOB but ignore it, and give an ordinary byte.
 fn check_stream(fd: BorrowedFd<'_>) -> Result<()> {
-    match option::socket_type(fd)? {
-        SocketType::Stream => Ok(()),
-        _ => Err(Errno::EOPNOTSUPP),
+    if option::socket_type(fd)? != SocketType::Stream {
+        return Err(Errno::EOPNOTSUPP);
     }
+    let has_urgent_data = match IntOption::PROTOCOL.get(fd)? {
+        option::TCP => !option::has_upper_protocol(fd),
+        _ if IntOption::DOMAIN.get(fd)? == option::UNIX => option::at_mark(fd).is_ok(),
+        _ => false,
+    };
+    if has_urgent_data { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
 }

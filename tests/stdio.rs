@@ -2,111 +2,18 @@
 
 mod support;
 
-use std::ffi::{CStr, c_char, c_int};
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ffi::c_int;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::thread;
 
 use castio::ffi::stdio::castio_fdopen;
 use libc::{EAGAIN, EBADF, ECONNRESET, EFAULT, ENOTSOCK, EPIPE, EPROTOTYPE, ETIMEDOUT, FILE};
 use support::descriptors::*;
+use support::streams::*;
 
 const FOR_EVER: i32 = -1;
 const LONG: i32 = 20_000;
-
-/// The two streams, for threads that share them: stdio has its own locks.
-#[derive(Clone, Copy)]
-struct Streams {
-    input: *mut FILE,
-    output: *mut FILE,
-}
-
-// SAFETY: a FILE is locked by each call.
-unsafe impl Send for Streams {}
-// SAFETY: likewise.
-unsafe impl Sync for Streams {}
-
-impl Streams {
-    fn open(socket: OwnedFd, timeout_ms: i32) -> Streams {
-        let (mut input, mut output) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: the socket is handed over, and there is room for two streams.
-        let result = unsafe { castio_fdopen(socket.into_raw_fd(), timeout_ms, &raw mut input, &raw mut output) };
-        assert_eq!(result, 0);
-        Streams { input, output }
-    }
-
-    fn print(self, text: &CStr) {
-        // SAFETY: an open stream, and text that ends in a NUL.
-        let printed = unsafe { libc::fprintf(self.output, c"%s, %d\n".as_ptr(), text.as_ptr(), 4711 as c_int) };
-        assert_eq!(printed as usize, text.to_bytes().len() + 7);
-    }
-
-    fn write(self, bytes: &[u8]) -> usize {
-        // SAFETY: an open stream, and readable bytes.
-        unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), self.output) }
-    }
-
-    fn flush(self) -> c_int {
-        // SAFETY: an open stream.
-        unsafe { libc::fflush(self.output) }
-    }
-
-    fn read(self, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        // SAFETY: an open stream, and room for the bytes.
-        let count = unsafe { libc::fread(bytes.as_mut_ptr().cast(), 1, len, self.input) };
-        bytes.truncate(count);
-        bytes
-    }
-
-    /// By fgets(3); `None` at the end and on error.
-    fn line(self) -> Option<String> {
-        let mut line = [0 as c_char; 200];
-        // SAFETY: an open stream, and room for the line, which ends in a NUL.
-        unsafe {
-            let found = libc::fgets(line.as_mut_ptr(), line.len() as c_int, self.input);
-            (!found.is_null()).then(|| CStr::from_ptr(found).to_str().unwrap().to_owned())
-        }
-    }
-
-    /// By getline(3).
-    fn long_line(self) -> Option<Vec<u8>> {
-        let (mut line, mut room) = (ptr::null_mut::<c_char>(), 0);
-        // SAFETY: an open stream; the line is allocated by getline and freed once.
-        unsafe {
-            let len = libc::getline(&raw mut line, &raw mut room, self.input);
-            let bytes =
-                usize::try_from(len).ok().map(|len| std::slice::from_raw_parts(line.cast::<u8>(), len).to_vec());
-            libc::free(line.cast());
-            bytes
-        }
-    }
-
-    fn close_input(self) -> c_int {
-        // SAFETY: open, and closed once.
-        unsafe { libc::fclose(self.input) }
-    }
-
-    fn close_output(self) -> c_int {
-        // SAFETY: open, and closed once.
-        unsafe { libc::fclose(self.output) }
-    }
-
-    fn close(self) {
-        self.close_output();
-        self.close_input();
-    }
-}
-
-fn has_error(stream: *mut FILE) -> bool {
-    // SAFETY: an open stream.
-    unsafe { libc::ferror(stream) != 0 }
-}
-
-fn clear_error(stream: *mut FILE) {
-    // SAFETY: an open stream.
-    unsafe { libc::clearerr(stream) }
-}
 
 fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer.
@@ -246,24 +153,6 @@ fn a_read_that_runs_out_of_time_can_be_made_again() {
             assert_eq!(state(&own_too), before, "{kind:?}: its mode isn't touched");
             streams.close();
         }
-    }
-}
-
-#[test]
-fn a_write_that_runs_out_of_time_is_an_error() {
-    for (timeout, code) in [(0, EAGAIN), (50, ETIMEDOUT)] {
-        let Pair { writer: own, reader: peer, .. } = pair(UnixStream);
-        let filled = fill(&own);
-        let streams = Streams::open(own, timeout);
-        streams.print(c"no room");
-        assert_eq!((streams.flush(), errno(), has_error(streams.output)), (-1, code, true), "{timeout}");
-        clear_error(streams.output);
-        assert_eq!(take_exact(&peer, filled).len(), filled);
-        streams.print(c"room again");
-        assert_eq!(streams.flush(), 0, "{timeout}");
-        // What didn't go out was dropped, as the contract says.
-        assert_eq!(take(&peer, 100), b"room again, 4711\n", "{timeout}");
-        streams.close();
     }
 }
 

@@ -65,6 +65,17 @@ fn the_shared_library_has_a_versioned_name() {
     assert_eq!(dynamic_strings(&library::read("libcastio.so"), DT_SONAME), ["libcastio.so.0"]);
 }
 
+/// std's own keys of hash maps: making them panics in a process without getrandom(2) and /dev/urandom.
+#[test]
+fn the_shared_library_has_no_hasher_that_can_panic() {
+    use object::{Object, ObjectSymbol};
+    let code = library::read("libcastio.so");
+    let elf = object::File::parse(code.as_slice()).unwrap();
+    let found: Vec<_> = elf.symbols().filter_map(|symbol| symbol.name().ok().map(str::to_owned)).collect();
+    assert!(found.iter().any(|name| name.contains("contained")), "the debug build has its symbols");
+    assert!(!found.iter().any(|name| name.contains("hashmap_random_keys")));
+}
+
 /// The C library, the compiler's unwinder and the loader: every Linux with glibc has these.
 #[test]
 fn the_shared_library_needs_the_c_library_alone() {

@@ -276,6 +276,98 @@ fn sockets_of_messages_have_none_and_lose_nothing() {
     assert_eq!((recv_oob(&reader), set_owner(&writer, own_pid())), (-ENOTSOCK, -ENOTSOCK));
 }
 
+/// MPTCP's connections on loopback; `None` where the kernel has none.
+fn mptcp() -> Option<[OwnedFd; 2]> {
+    use std::os::fd::FromRawFd;
+    let address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
+        sin_zero: [0; 8],
+    };
+    let mut bound = address;
+    let mut len = size_of_val(&address) as libc::socklen_t;
+    let at = (&raw mut bound).cast();
+    // SAFETY: an address, room for one, and new descriptors that are checked.
+    unsafe {
+        let [listener, one] = [(); 2].map(|()| libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP));
+        if listener < 0 {
+            return None;
+        }
+        let [listener, one] = [listener, one].map(|fd| OwnedFd::from_raw_fd(fd));
+        check(libc::bind(listener.as_raw_fd(), at, len));
+        check(libc::listen(listener.as_raw_fd(), 1));
+        check(libc::getsockname(listener.as_raw_fd(), at, &raw mut len));
+        check(libc::connect(one.as_raw_fd(), at, len));
+        let other = check(libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()));
+        Some([one, OwnedFd::from_raw_fd(other as i32)])
+    }
+}
+
+/// The kernel ignores MSG_OOB there, in both directions.
+#[test]
+fn mptcp_has_none_and_loses_no_byte() {
+    let Some([one, other]) = mptcp() else {
+        support::tools::skip("no MPTCP");
+        return;
+    };
+    put(&one, b"hello");
+    wait_for(&other, libc::POLLIN);
+    let refused = -EOPNOTSUPP;
+    assert_eq!((send_oob(&one, b"!", LONG), recv_oob(&other)), ((refused as isize, 0), refused));
+    assert_eq!((at_mark(&other), wait_oob(&other, LONG)), (refused, refused));
+    assert_eq!(recv_to_mark(&other, 9, LONG), Err(refused as isize));
+    // SAFETY: no pointers.
+    let inline = unsafe { (castio_set_oob_inline(other.as_raw_fd(), 1), castio_get_oob_inline(other.as_raw_fd())) };
+    assert_eq!(inline, (refused, refused));
+    assert_eq!(take(&other, 100), b"hello");
+}
+
+/// An urgent byte that was never taken, and what was in front of it.
+#[test]
+fn an_earlier_urgent_byte_is_lost_only_behind_all_that_was_read() {
+    for Pair { kind, writer, reader } in pairs(&STREAM_SOCKETS) {
+        for (front, inline) in [(&b""[..], false), (b"f", false), (b"", true)] {
+            // SAFETY: no pointers.
+            assert_eq!(unsafe { castio_set_oob_inline(reader.as_raw_fd(), inline.into()) }, 0);
+            put(&writer, front);
+            for urgent in [b"1", b"2"] {
+                assert_eq!(send_oob(&writer, urgent, LONG), (1, 1));
+                wait_for(&reader, libc::POLLPRI);
+            }
+            put(&writer, b"end");
+            let mut expected = front.to_vec();
+            if kind == UnixStream || !front.is_empty() || inline {
+                expected.push(b'1');
+            }
+            expected.extend_from_slice(if inline { b"2end" } else { b"end" });
+            until("the second one is here", || inline || recv_oob(&reader) == i32::from(b'2'));
+            let mut came = Vec::new();
+            until("all is here", || {
+                came.extend(take(&reader, 100));
+                came.ends_with(b"end")
+            });
+            assert_eq!(came, expected, "{kind:?} {front:?} {inline}");
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_is_no_process_or_group_is_refused_and_changes_nothing() {
+    let Pair { reader, .. } = pair(Tcp4);
+    assert_eq!(set_owner(&reader, own_pid()), 0);
+    // This test's own thread isn't the one that leads the process.
+    // SAFETY: takes nothing.
+    let own = unsafe { libc::gettid() };
+    assert_ne!(own, own_pid());
+    assert_eq!((set_owner(&reader, own), owner(&reader)), (-ESRCH, own_pid()), "a thread is no process");
+    assert_eq!((set_owner(&reader, -own), owner(&reader)), (-ESRCH, own_pid()), "nor a group");
+    assert_eq!((set_owner_thread(&reader, own), owner(&reader)), (0, own));
+    // SAFETY: takes nothing.
+    let group = unsafe { libc::getpgrp() };
+    assert_eq!((set_owner(&reader, -group), owner(&reader)), (0, -group));
+}
+
 #[test]
 fn the_owner_is_a_process_a_group_a_thread_or_nobody() {
     // SAFETY: takes nothing, and can't fail.

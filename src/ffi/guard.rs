@@ -1,11 +1,10 @@
-//! What every function of the C face is wrapped in: one result rule, and no panic.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
+//! What every function of the C face is wrapped in: one result rule, no panic and no cancellation.
 
 use libc::{c_int, ssize_t};
 
 use crate::error::{Errno, Result};
 use crate::sys;
+use crate::sys::contained::contained;
 
 /// What a room returns, as C gets it: 0 or more for success, a negative errno for failure.
 pub(super) trait Outcome {
@@ -56,13 +55,17 @@ impl Outcome for bool {
 }
 
 /// Runs a function's body; sets `errno` on failure. A panic, which would be a bug of ours, becomes
-/// `ENOTRECOVERABLE` instead of undefined behaviour.
-pub(super) fn guard<T: Outcome>(body: impl FnOnce() -> Result<T>) -> T::C {
-    match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(value)) => value.success(),
-        Ok(Err(error)) => fail::<T>(error),
-        Err(_) => fail::<T>(Errno::ENOTRECOVERABLE),
-    }
+/// `ENOTRECOVERABLE` instead of undefined behaviour, and the thread isn't cancelled meanwhile.
+#[inline(always)]
+#[allow(improper_ctypes_definitions, reason = "Rust alone calls it; see `contained` for the ABI")]
+pub(super) extern "C" fn guard<T: Outcome>(body: impl FnOnce() -> Result<T>) -> T::C {
+    contained(
+        || match body() {
+            Ok(value) => value.success(),
+            Err(error) => fail::<T>(error),
+        },
+        || fail::<T>(Errno::ENOTRECOVERABLE),
+    )
 }
 
 #[cold]

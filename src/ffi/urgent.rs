@@ -18,7 +18,8 @@ use crate::urgent;
 /// Returns 0.
 ///
 /// Errors:
-/// -ESRCH: there is no such process or group.
+/// -ESRCH: there is no such process or group. The id of a thread, or the negative id of a process
+///   that leads no group, is none. The owner is as before.
 /// -EINVAL: owner is INT_MIN.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -34,7 +35,8 @@ pub unsafe extern "C" fn castio_set_oob_owner(fd: c_int, owner: pid_t) -> c_int 
 ///
 /// - fd: a socket.
 /// - owner: written with a process id, the negative id of a process group, the id of a thread, or 0
-///   for nobody.
+///   for nobody: none was set, it has ended, or it isn't visible in this PID namespace. It is 0 too
+///   if fcntl() has set a thread's id as that of a process; the signal goes to its process then.
 ///
 /// Returns 0.
 ///
@@ -80,13 +82,14 @@ pub unsafe extern "C" fn castio_set_oob_owner_thread(fd: c_int, tid: pid_t) -> c
 /// - done: how many bytes went out, written on failure too; the mark is set only when it is len.
 ///   May be NULL.
 ///
-/// Returns len. There is one mark: if the receiver hasn't read an earlier urgent byte, it becomes
-/// ordinary data.
+/// Returns len. There is one mark. An earlier urgent byte that the receiver hasn't read becomes
+/// ordinary data; but on TCP it is lost if the receiver has read everything before it, unless it has
+/// set castio_set_oob_inline.
 ///
 /// Errors:
 /// -EINVAL: len is 0, or over SSIZE_MAX.
 /// -EAGAIN, -ETIMEDOUT: there was no room (in time).
-/// -EOPNOTSUPP: not a stream socket, or one that has no urgent data.
+/// -EOPNOTSUPP: a socket without urgent data: MPTCP, vsock, TLS on TCP, no stream at all.
 /// -EPIPE, -ECONNRESET, -ENOTCONN: it isn't connected (any more); there is no SIGPIPE.
 /// -EFAULT: buf is NULL or isn't readable. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -118,7 +121,7 @@ pub unsafe extern "C" fn castio_send_oob(
 /// Errors:
 /// -EINVAL: there is none, it was taken already, or it stays in the stream (castio_set_oob_inline).
 /// -EAGAIN: it is announced but not here yet.
-/// -EOPNOTSUPP: not a stream socket. -ENOTCONN: it isn't connected.
+/// -EOPNOTSUPP: not TCP or a UNIX stream. -ENOTCONN: it isn't connected.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread, any signal handler: a handler of SIGURG may call it. Since 0.1.0. See recv(2), tcp(7).
@@ -135,7 +138,7 @@ pub unsafe extern "C" fn castio_recv_oob(fd: c_int) -> c_int {
 /// castio_recv_oob, until something is read.
 ///
 /// Errors:
-/// -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EOPNOTSUPP: not TCP or a UNIX stream. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread, any signal handler. Since 0.1.0. See sockatmark(3).
 #[unsafe(no_mangle)]
@@ -160,7 +163,7 @@ pub unsafe extern "C" fn castio_at_mark(fd: c_int) -> c_int {
 /// -EINVAL: len is 0, or over SSIZE_MAX.
 /// -EFAULT: at_mark or buf is NULL, or buf isn't writable.
 /// -ECONNRESET, -ENOTCONN: it isn't connected (any more).
-/// -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EOPNOTSUPP: not TCP or a UNIX stream. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// One reading thread. A signal handler that returns doesn't end the call. Since 0.1.0. See
 /// sockatmark(3), tcp(7).
@@ -198,7 +201,7 @@ pub unsafe extern "C" fn castio_recv_to_mark(
 ///   socket (SO_ERROR: -ECONNRESET) is told instead, and taken away. What lies on the error queue is no
 ///   error of the connection, and stays there.
 /// -ENOTCONN: it was never connected, or listens.
-/// -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EOPNOTSUPP: not TCP or a UNIX stream. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
@@ -215,7 +218,7 @@ pub unsafe extern "C" fn castio_wait_oob(fd: c_int, timeout_ms: c_int) -> c_int 
 /// Returns 0.
 ///
 /// Errors:
-/// -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EOPNOTSUPP: not TCP or a UNIX stream. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread. Since 0.1.0. See socket(7).
 #[unsafe(no_mangle)]
@@ -228,7 +231,7 @@ pub unsafe extern "C" fn castio_set_oob_inline(fd: c_int, on: c_int) -> c_int {
 /// Returns 1 or 0.
 ///
 /// Errors:
-/// -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EOPNOTSUPP: not TCP or a UNIX stream. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread. Since 0.1.0. See socket(7).
 #[unsafe(no_mangle)]

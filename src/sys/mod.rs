@@ -5,10 +5,12 @@
 pub mod alike;
 pub mod broadcast;
 pub mod c_types;
+pub mod contained;
 pub mod control;
 pub mod cookie;
 pub mod epoll;
 pub mod errqueue;
+pub mod exit;
 pub mod file;
 pub mod icmp;
 pub mod interface;
@@ -33,6 +35,8 @@ pub mod socket;
 pub mod socket_filter;
 pub mod status;
 pub mod tcp;
+#[cfg(target_env = "gnu")]
+pub mod wide;
 
 use crate::error::{Errno, Result};
 

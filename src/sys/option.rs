@@ -23,6 +23,12 @@ const IPV6_HDRINCL: c_int = 36;
 /// SO_PROTOCOL's value for UDP.
 pub const UDP: i32 = libc::IPPROTO_UDP;
 
+/// SO_PROTOCOL's value for TCP.
+pub const TCP: i32 = libc::IPPROTO_TCP;
+
+/// SO_DOMAIN's value for UNIX sockets.
+pub const UNIX: i32 = libc::AF_UNIX;
+
 /// What SO_MEMINFO has (<linux/sock_diag.h>), up to the drops.
 const MEMINFO_WORDS: usize = 9;
 
@@ -364,12 +370,17 @@ pub fn is_receive_buffer_fixed(fd: BorrowedFd<'_>) -> bool {
 /// TCP_ULP, since Linux 4.13: whether a protocol such as TLS has been put over TCP.
 pub fn has_upper_protocol(fd: BorrowedFd<'_>) -> bool {
     let mut name = [0_u8; 16];
-    get(fd, libc::IPPROTO_TCP, libc::TCP_ULP, &mut name).is_ok_and(|len| len > 0)
+    get(fd, libc::IPPROTO_TCP, libc::TCP_ULP, &mut name).is_ok_and(|len| len > 0 && name != [0; 16])
 }
 
 /// Whether it is a UDP socket.
 pub fn is_udp(fd: BorrowedFd<'_>) -> bool {
     family(fd).is_ok() && IntOption::PROTOCOL.get(fd) == Ok(libc::IPPROTO_UDP)
+}
+
+/// SO_LINGER of 0 seconds: when the last descriptor is closed, TCP sends a reset instead of an end.
+pub fn reset_on_close(fd: BorrowedFd<'_>) -> Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
 }
 
 /// SO_ERROR: takes the pending error away, if there is one.

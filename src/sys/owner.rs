@@ -6,7 +6,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::value;
-use crate::error::Result;
+use crate::error::{Errno, Result};
 
 /// The receiver of SIGURG and SIGIO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,24 @@ pub fn set(fd: BorrowedFd<'_>, owner: Owner) -> Result<()> {
     let raw = FOwnerEx { kind, pid };
     // SAFETY: the struct is filled.
     value(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETOWN_EX, &raw const raw) }).map(drop)
+}
+
+/// Whether there is such a process, group or thread. Signal 0 is no signal: it checks alone (kill(2)).
+pub fn exists(owner: Owner) -> bool {
+    const NO_SIGNAL: libc::c_int = 0;
+    let found = match owner {
+        Owner::Nobody => return true,
+        // Of threads, the one that leads a process alone has the process's id.
+        // SAFETY: tgkill(2) takes no pointer.
+        Owner::Process(id) => unsafe { libc::syscall(libc::SYS_tgkill, id, id, NO_SIGNAL) },
+        // SAFETY: tkill(2) takes no pointer.
+        Owner::Thread(id) => unsafe { libc::syscall(libc::SYS_tkill, id, NO_SIGNAL) },
+        // kill(2) takes -1 for everybody.
+        // SAFETY: getpriority(2) takes no pointer.
+        Owner::Group(id) => unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PGRP, id) },
+    };
+    // Another error: it is somebody else's, or a sandbox forbids the question.
+    value(found as libc::c_int) != Err(Errno::ESRCH)
 }
 
 /// fcntl(F_GETOWN_EX).

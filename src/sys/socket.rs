@@ -201,6 +201,15 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Result<SocketAddr> {
     local_name(fd)?.internet().ok_or(Errno::EAFNOSUPPORT)
 }
 
+/// connect(2) to AF_UNSPEC: TCP sends a reset, and drops what waits in either direction.
+pub fn disconnect(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: all zero is an address, of the family AF_UNSPEC.
+    let nowhere: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
+    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address is valid for its length.
+    done(unsafe { libc::connect(fd.as_raw_fd(), &raw const nowhere, len) })
+}
+
 /// shutdown(2) of the sending side.
 pub fn shutdown_write(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: shutdown(2) takes no pointer.

@@ -6,13 +6,13 @@
 //! 3.2.2; RFC 1812, section 4.3.2.7), but for this one, by a relay of AMT, of a source-specific group (RFC
 //! 7450, section 5.3.3.6.2.1).
 
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::error::{Errno, Result};
+use crate::hash::Keyed;
 use crate::sys::icmp;
 use crate::sys::memory::Source;
 use crate::sys::mmsg::{self, Destination};
@@ -158,11 +158,11 @@ impl Bucket {
 struct Rates {
     all: Bucket,
     places: [Bucket; PLACES],
-    hasher: RandomState,
+    hasher: Keyed,
 }
 
 impl Rates {
-    fn new(now: Instant, hasher: RandomState) -> Rates {
+    fn new(now: Instant, hasher: Keyed) -> Rates {
         Rates { all: Bucket(now), places: [Bucket(now); PLACES], hasher }
     }
 
@@ -198,7 +198,7 @@ impl Teller {
             Err(Errno::EPERM | Errno::EACCES | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => Ok(None),
             socket => socket,
         };
-        Ok(Teller { v4: open(Family::V4)?, v6: open(Family::V6)?, rates: Rates::new(now, RandomState::new()) })
+        Ok(Teller { v4: open(Family::V4)?, v6: open(Family::V6)?, rates: Rates::new(now, Keyed::new()) })
     }
 
     /// Tells the source of a packet that is too large what would fit; whether it was told.

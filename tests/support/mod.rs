@@ -31,6 +31,7 @@ pub mod refused;
 pub mod relay;
 pub mod seccomp;
 pub mod sources;
+pub mod streams;
 pub mod terminal;
 pub mod tools;
 pub mod tunnels;

@@ -145,8 +145,16 @@ fn choices(function: &Function, first: &Variable, behind: &[Variable]) -> Option
         ("uint64_t *", _) => places(size_of::<u64>(), name == "done"),
         ("int *" | "unsigned int *" | "pid_t *" | "struct in_addr *", _) => places(4, false),
         ("FILE * *" | "FILE **", _) => places(size_of::<usize>(), false),
+        ("FILE *", _) => vec![foreign_stream(), Choice::new("NULL", &[0]).mistake(EFAULT)],
         _ => return structs(first.ctype.as_str(), with),
     })
+}
+
+/// A stream that isn't the library's, and stays open.
+fn foreign_stream() -> Choice {
+    // SAFETY: texts that end in a NUL.
+    let stream = unsafe { libc::fopen(c"/dev/null".as_ptr(), c"r".as_ptr()) };
+    Choice::new("a stream of a file", &[stream.addr()])
 }
 
 /// What the library's own structs are given: one, or an array of them.

@@ -104,8 +104,8 @@ impl Subject {
     pub fn names_the_mistake(&self) {
         use libc::{EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENODEV, ENOTSOCK};
         let mistakes = [EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENODEV, ENOTSOCK];
-        // To have no urgent byte is EINVAL too.
-        let is_none_there = self.function.name == "castio_recv_oob";
+        // To have no urgent byte, or no stream of the library's, is EINVAL too.
+        let is_none_there = ["castio_recv_oob", "castio_release_stream"].contains(&self.function.name.as_str());
         let mut wrong = Vec::new();
         let good = self.call(&vec![0; self.arguments.len()]);
         let must_succeed = self.maker.is_some();
@@ -178,11 +178,12 @@ impl Subject {
         };
         let flags = status_flags(fd);
         // SAFETY: errno is this thread's own; the arguments are what the header allows.
-        let (raw, errno) = unsafe {
+        let ((raw, errno), state) = cancelled(|| unsafe {
             *libc::__errno_location() = 0;
             let [a, b, c, d, e, f, g, h, i] = words[..] else { unreachable!() };
             ((self.address)(a, b, c, d, e, f, g, h, i), *libc::__errno_location())
-        };
+        });
+        assert_eq!(state, PTHREAD_CANCEL_ENABLE, "{shown}: the cancellation state");
         let result = self.checked_result(raw, errno, &shown);
         if takes_descriptor {
             assert_eq!(status_flags(fd), flags, "{shown}: the descriptor's mode or the descriptor itself");
@@ -265,6 +266,29 @@ impl Subject {
             self.record.copy_from_nonoverlapping(text.as_ptr(), len);
             self.record.add(len).write_bytes(0, RECORD_SIZE - len);
         }
+    }
+}
+
+const PTHREAD_CANCEL_ENABLE: c_int = 0;
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+    fn pthread_cancel(thread: libc::pthread_t) -> c_int;
+}
+
+/// Runs a call in a thread that is cancelled already: a cancellation point in it would end the process. Its
+/// result, and the cancellation state that it leaves.
+fn cancelled<T>(call: impl FnOnce() -> T) -> (T, c_int) {
+    let mut state = 0;
+    // SAFETY: the thread is this one, whose state is disabled outside of the call: nothing acts there.
+    unsafe {
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state);
+        pthread_cancel(libc::pthread_self());
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &raw mut state);
+        let result = call();
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state);
+        (result, state)
     }
 }
 

@@ -20,7 +20,8 @@ rows! {
         => "Ask again later, or give the call time. What waits is still there, and castio_peek shows it.";
     EAGAIN: "fdopen"
         => "(in errno, on one of its streams) timeout_ms was 0, and there was no data or no room."
-        => "Call clearerr() and go on later, or open the streams with a longer timeout_ms.";
+        => "Reading goes on after clearerr(). Output is lost: fclose() both streams, and open them with a longer \
+            timeout_ms.";
 
     ETIMEDOUT: "writev_all write_all"
         => "the time passed before all was out: the other end reads too slowly, or TCP got no answer from it; \
@@ -36,7 +37,8 @@ rows! {
             never comes.";
     ETIMEDOUT: "fdopen"
         => "(in errno, on one of its streams) timeout_ms passed without data or room."
-        => "Call clearerr() and go on, or fclose() both streams; getline() keeps a line cut short so, fgets() doesn't.";
+        => "Reading goes on after clearerr(); getline() gives the part of a line that came, fgets() doesn't. Output \
+            is lost: fclose() both streams.";
 
     EPIPE: "fdopen"
         => "(in errno, on the writing stream) the peer has closed the connection."
@@ -126,6 +128,12 @@ rows! {
     ENOTTY: "peek_available peek_info"
         => "a descriptor of a kind that can't tell how much waits: an eventfd or its like, or a file in /proc or /sys."
         => "Read from it without looking: castio_recv_nowait never blocks.";
+    EINVAL: "release_stream"
+        => "it isn't a stream of castio_fdopen."
+        => "Close other streams by fclose().";
+    EFAULT: "release_stream"
+        => "stream is NULL."
+        => "Give in or out of castio_fdopen.";
     EPROTOTYPE: "fdopen"
         => "not a stream socket: stdio would run its messages together."
         => "Use a SOCK_STREAM socket; castio_writev_all and castio_readv_all carry messages.";

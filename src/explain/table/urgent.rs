@@ -2,7 +2,8 @@
 
 rows! {
     ESRCH: "set_oob_owner"
-        => "there is no such process, or no such process group."
+        => "there is no such process, or no such process group: a thread's id is none, nor is the negative id of a \
+            process that leads no group."
         => "Give getpid(), or the negative id of a group that has members: -getpgrp().";
     ESRCH: "set_oob_owner_thread"
         => "there is no such thread."
@@ -45,10 +46,10 @@ rows! {
         => "the time passed, and no urgent byte came."
         => "Call it again with more time, or do without.";
     EOPNOTSUPP: "send_oob"
-        => "the socket has no urgent data: it isn't a stream, or a stream of another kind."
+        => "the socket's protocol has no urgent data: it isn't a stream, or it is MPTCP, vsock or TLS."
         => "Use TCP, or a UNIX stream socket on Linux 5.15 or later.";
     EOPNOTSUPP: "recv_oob at_mark recv_to_mark wait_oob set_oob_inline get_oob_inline"
-        => "fd isn't a stream socket, and only streams have urgent data."
+        => "the socket's protocol has no urgent data: it isn't a stream, or it is MPTCP, vsock or TLS."
         => "Use TCP, or a UNIX stream socket on Linux 5.15 or later.";
     EPIPE: "wait_oob"
         => "the peer has closed its side, so that no urgent byte can come any more."

@@ -24,13 +24,14 @@ pub mod links;
 pub mod selector;
 pub mod wish;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::hash::HashMap;
 use crate::sys::netlink::Netlink;
 use events::Events;
 use links::Links;
@@ -86,8 +87,8 @@ impl<'fd> Manager<'fd> {
             requests: None,
             links: Links::new(),
             wishes: Vec::new(),
-            memberships: HashMap::new(),
-            groups: HashMap::new(),
+            memberships: HashMap::default(),
+            groups: HashMap::default(),
             refused: BTreeSet::new(),
             deaf: BTreeSet::new(),
             events: Events::new(if events == 0 { EVENTS } else { events }),

@@ -3,7 +3,6 @@
 //! The kernel's own table has that for IPv4, behind the groups of all interfaces before; so it is read only
 //! where an old query was heard, which is next to nowhere. For IPv6 it has it nowhere.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::datagram::receive::Reader;
 use crate::error::{Errno, Result};
+use crate::hash::HashMap;
 use crate::sys::option::{self, Family};
 use crate::tunnel::listener::Version;
 
@@ -42,7 +42,7 @@ impl Queriers {
     pub fn open(family: Family) -> Result<Queriers> {
         let has_older = family == Family::V4 && igmp_table().any(|(_, version)| version != Version::Igmp3);
         let reader = Reader::new(SLOTS, SLOT_SIZE)?;
-        Ok(Queriers { family, reader, opened: Instant::now(), has_older, heard: HashMap::new(), drops: 0 })
+        Ok(Queriers { family, reader, opened: Instant::now(), has_older, heard: HashMap::default(), drops: 0 })
     }
 
     /// As the kernel would report on an interface. `EAGAIN` if only the kernel knows.

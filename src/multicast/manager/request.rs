@@ -34,7 +34,7 @@ pub(super) fn join_own(fd: BorrowedFd<'_>, key: Key, interface: u32, is_shared: 
 pub(super) fn join_made(fd: BorrowedFd<'_>, key: Key, interface: u32) -> Result<()> {
     match key.source {
         None => membership::join(fd, key.target(interface)),
-        Some(source) => multicast::source(fd, key.target(interface), source, SourceRequest::Join),
+        Some(source) => membership::join_source(fd, key.target(interface), source),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A socket that is full says `ENOBUFS` or `ENOMEM`, by limits that differ by family and may change at
 //! any time: so nothing is counted, and the kernel is asked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,6 +14,7 @@ use super::request::{is_as_joined, join_made, join_own, joined, leave};
 use super::wish::Key;
 use crate::borrowed::Borrowed;
 use crate::error::{Errno, Result};
+use crate::hash::HashMap;
 use crate::multicast::options;
 use crate::sys::interface::Name;
 use crate::sys::option::{self, Family, IntOption};
@@ -69,7 +70,7 @@ impl<'fd> Sockets<'fd> {
             hearing: vec![Hearing::of(own)],
             device: Device::default(),
             roomy: [[OWN].into(), [OWN].into()],
-            sources: HashMap::new(),
+            sources: HashMap::default(),
         })
     }
 

@@ -1,10 +1,11 @@
 //! What is wished for, and what has become of it on an interface.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::selector::Selector;
 use crate::error::{Errno, Result};
+use crate::hash::HashSet;
 use crate::multicast::membership::check_source;
 use crate::sys::interface::Name;
 use crate::sys::multicast::Target;

@@ -72,7 +72,7 @@ impl Resolver {
         let answer = self.lookup(&Name::reverse(source), Type::AMTRELAY)?;
         let mut found = Candidates { ttl: answer.ttl, ..Candidates::default() };
         let mut relays: Vec<_> = answer.records.into_iter().filter_map(relay).collect();
-        driad::sort(&mut relays, &mut shuffle()?);
+        driad::sort(&mut relays, &mut shuffle());
         for relay in relays.into_iter().take(RELAYS_MAX) {
             let optional = relay.discovery_optional;
             match relay.relay {
@@ -104,7 +104,7 @@ impl Resolver {
                 }));
             }
         }
-        driad::sort_servers(&mut servers, &mut shuffle()?);
+        driad::sort_servers(&mut servers, &mut shuffle());
         for server in servers.iter().take(RELAYS_MAX) {
             self.addresses(&server.target, server.port, false, &mut found)?;
         }
@@ -208,7 +208,7 @@ fn over_udp(server: SocketAddr, name: &Name, kind: Type, edns: bool, until: Inst
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).map_err(errno)?;
     socket.connect(server).map_err(errno)?;
-    let id = u16::from_ne_bytes(random()?);
+    let id = u16::from_ne_bytes(random::bytes());
     socket.send(&dns::query(id, name, kind, edns)).map_err(errno)?;
     let mut buffer = vec![0; UDP_ROOM];
     loop {
@@ -226,7 +226,7 @@ fn over_udp(server: SocketAddr, name: &Name, kind: Type, edns: bool, until: Inst
 
 fn over_tcp(server: SocketAddr, name: &Name, kind: Type, until: Instant) -> Result<Asked> {
     let mut stream = TcpStream::connect_timeout(&server, left(until)?).map_err(errno)?;
-    let id = u16::from_ne_bytes(random()?);
+    let id = u16::from_ne_bytes(random::bytes());
     let query = dns::query(id, name, kind, true);
     let len = u16::try_from(query.len()).map_err(|_| Errno::EMSGSIZE)?;
     stream.set_write_timeout(Some(left(until)?)).map_err(errno)?;
@@ -264,15 +264,6 @@ fn errno(error: io::Error) -> Errno {
     }
 }
 
-fn shuffle() -> Result<Shuffle> {
-    random().map(u64::from_ne_bytes).map(Shuffle::new)
-}
-
-fn random<const LEN: usize>() -> Result<[u8; LEN]> {
-    loop {
-        match random::bytes() {
-            Err(Errno::EINTR) => {}
-            result => return result,
-        }
-    }
+fn shuffle() -> Shuffle {
+    Shuffle::new(u64::from_ne_bytes(random::bytes()))
 }

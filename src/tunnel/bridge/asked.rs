@@ -4,11 +4,11 @@
 //! out: those come along, and their receivers leave them out themselves. The other end asks its hosts
 //! after each leave, so what nobody confirms soon is over.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::policy::scope_of;
+use crate::hash::HashMap;
 use crate::multicast::manager::wish::Key;
 use crate::tunnel::listener::{Kind, Record};
 

@@ -1,7 +1,6 @@
 //! Multicast of an interface on its way into the tunnel: whole packets from packet sockets, or without
 //! privilege datagrams from UDP sockets, whose headers are made anew.
 
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +16,7 @@ use crate::datagram::buffer;
 use crate::datagram::receive::Reader;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::hash::HashMap;
 use crate::multicast::manager::Manager;
 use crate::multicast::manager::selector::Selector;
 use crate::multicast::manager::wish::Key;
@@ -92,7 +92,7 @@ impl Ingress {
             }
             Groups::Asked => Wanted::Asked(Asked::default()),
             Groups::List(list) => {
-                let mut map: HashMap<_, Vec<Entry>> = HashMap::new();
+                let mut map: HashMap<_, Vec<Entry>> = HashMap::default();
                 for (key, port) in list {
                     let entries = map.entry(key.group).or_default();
                     let is_joined = entries.iter().any(|(source, _)| *source == key.source);
@@ -333,7 +333,7 @@ fn packet_doors() -> Result<Vec<Door>> {
 /// One socket for each port. `EPERM` if a group has none.
 fn datagram_doors(groups: &Groups, selector: &Selector) -> Result<Vec<Door>> {
     let Groups::List(list) = groups else { return Err(Errno::EPERM) };
-    let mut ports: HashMap<u16, Vec<Key>> = HashMap::new();
+    let mut ports: HashMap<u16, Vec<Key>> = HashMap::default();
     for (key, port) in list {
         ports.entry(port.ok_or(Errno::EPERM)?).or_default().push(*key);
     }

@@ -15,7 +15,6 @@ mod joins;
 mod querier;
 
 use std::array;
-use std::collections::hash_map::RandomState;
 use std::ffi::CStr;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -23,6 +22,7 @@ use std::time::Instant;
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::hash::Keyed;
 use crate::sys::epoll::Readable;
 use crate::sys::option::Family;
 use crate::tunnel::fixed::{self, Tunnel};
@@ -108,7 +108,7 @@ impl Bridge {
         egress.as_ref().map_or(Ok(()), |egress| readable.add(egress.fd(), EGRESS))?;
         let rebuilds = ingress.as_ref().is_some_and(Ingress::hears_itself);
         let is_faithful = egress.as_ref().is_none_or(Egress::is_faithful) && !rebuilds;
-        let recent = Recent::new(is_faithful, RandomState::new(), now);
+        let recent = Recent::new(is_faithful, Keyed::new(), now);
         let (counters, bench, places) = (Counters::default(), Workbench::default(), Vec::with_capacity(BATCH));
         let course = Course { policy, recent, counters, bench, places };
         Ok(Bridge { ingress, egress, querier, teller, course, readable, ready: Vec::with_capacity(READY) })

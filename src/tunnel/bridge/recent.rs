@@ -4,11 +4,11 @@
 //! that a sender sends again has the TTL of the first, and isn't mistaken for it. Together with the TTL,
 //! which ends every circle, this keeps bridges that are side by side from doubling packets at each turn.
 
-use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::hash::Keyed;
 use crate::tunnel::ip::{Packet, protocol, udp};
 
 /// How long a packet may be on its way round.
@@ -34,7 +34,7 @@ struct Seen {
 /// The packets of a short while.
 pub struct Recent {
     places: Vec<Seen>,
-    hasher: RandomState,
+    hasher: Keyed,
     start: Instant,
     /// Packets go on as they are. Else sources and ports change on the way, and can't tell them apart.
     is_faithful: bool,
@@ -42,7 +42,7 @@ pub struct Recent {
 
 impl Recent {
     /// None yet. The hasher has a secret, so that nobody can make packets that pass for others.
-    pub fn new(is_faithful: bool, hasher: RandomState, now: Instant) -> Recent {
+    pub fn new(is_faithful: bool, hasher: Keyed, now: Instant) -> Recent {
         Recent { places: vec![Seen::default(); PLACES], hasher, start: now, is_faithful }
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_comes_again_with_less_to_live_is_back() {
         let now = Instant::now();
-        let mut recent = Recent::new(true, RandomState::new(), now);
+        let mut recent = Recent::new(true, Keyed::new(), now);
         assert!(!is_back(&mut recent, &packet(1, 7, 9, b"abc"), now));
         assert!(is_back(&mut recent, &packet(1, 7, 7, b"abc"), now + Duration::from_secs(2)));
         assert!(is_back(&mut recent, &packet(1, 7, 8, b"abc"), now + Duration::from_secs(3)));
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn others_and_the_same_sent_again_are_not() {
         let now = Instant::now();
-        let mut recent = Recent::new(true, RandomState::new(), now);
+        let mut recent = Recent::new(true, Keyed::new(), now);
         for (source, identification, ttl, payload) in
             [(1, 7, 9, b"abc"), (1, 7, 9, b"abc"), (2, 7, 8, b"abc"), (1, 8, 8, b"abc"), (1, 7, 8, b"abd")]
         {
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn sources_do_not_count_where_they_change_on_the_way() {
         let now = Instant::now();
-        let mut recent = Recent::new(false, RandomState::new(), now);
+        let mut recent = Recent::new(false, Keyed::new(), now);
         assert!(!is_back(&mut recent, &packet(1, 7, 9, b"abc"), now));
         assert!(is_back(&mut recent, &packet(2, 8, 8, b"abc"), now));
         assert!(!is_back(&mut recent, &packet(2, 8, 8, b"abd"), now));

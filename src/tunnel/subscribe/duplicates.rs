@@ -5,9 +5,11 @@
 //! first is noted, and the next such datagram of the other way is taken for its twin. So of n equal
 //! datagrams sent, n are handed out, whichever way each comes by first, unless both ways lose it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+
+use crate::hash::HashMap;
 
 /// The way that a datagram has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub struct Duplicates {
 impl Duplicates {
     /// With a secret, so that no sender can make two datagrams that look equal. Allocates nothing yet.
     pub fn new(key: u64) -> Duplicates {
-        Duplicates { key: key | 1, notes: HashMap::new(), queue: VecDeque::new() }
+        Duplicates { key: key | 1, notes: HashMap::default(), queue: VecDeque::new() }
     }
 
     /// Whether nothing is remembered.

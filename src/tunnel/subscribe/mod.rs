@@ -83,7 +83,7 @@ impl<'fd> Subscription<'fd> {
             manager,
             client,
             switch: Switch::new(Instant::now(), wait),
-            duplicates: Duplicates::new(u64::from_ne_bytes(random::bytes()?)),
+            duplicates: Duplicates::new(u64::from_ne_bytes(random::bytes())),
             readable,
             to: SocketAddr::new(key.group, port).into(),
             counters: Counters::default(),

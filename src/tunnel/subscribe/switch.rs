@@ -1,8 +1,9 @@
 //! When to use the tunnel: native multicast first, the tunnel when nothing comes, and back when it does.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::hash::HashMap;
 
 use super::duplicates::{Path, WINDOW};
 
@@ -101,7 +102,7 @@ impl Switch {
             return None;
         }
         let Some(tunnel) = &mut self.tunnel else {
-            self.tunnel = Some(Tunnel { native_since: None, first: None, senders: HashMap::new() });
+            self.tunnel = Some(Tunnel { native_since: None, first: None, senders: HashMap::default() });
             return Some(Action::Join);
         };
         // Whoever comes through the tunnel has to come natively, too.

@@ -179,7 +179,7 @@ fn errors_of_icmp_are_not_answered() {
 #[test]
 fn a_flood_is_told_ten_times_and_then_ten_times_a_second() {
     let start = Instant::now();
-    let mut rates = Rates::new(start, RandomState::new());
+    let mut rates = Rates::new(start, Keyed::new());
     let source = "2001:db8::1".parse().unwrap();
     let mut count = |at| (0..1000).filter(|_| rates.allow(source, at)).count();
     assert_eq!(count(start), 10);
@@ -195,7 +195,7 @@ fn a_flood_is_told_ten_times_and_then_ten_times_a_second() {
 #[test]
 fn many_sources_are_told_a_hundred_times_and_one_flood_is_not_all() {
     let start = Instant::now();
-    let mut rates = Rates::new(start, RandomState::new());
+    let mut rates = Rates::new(start, Keyed::new());
     let source = |number: u16| IpAddr::from([0x2001, 0xdb8, number, 0, 0, 0, 0, 1]);
     assert_eq!((0..1000).filter(|_| rates.allow(source(0), start)).count(), 10);
     // All of a link are one, whatever addresses it takes.
@@ -207,7 +207,7 @@ fn many_sources_are_told_a_hundred_times_and_one_flood_is_not_all() {
 #[test]
 fn of_ipv4_each_address_is_one() {
     let start = Instant::now();
-    let mut rates = Rates::new(start, RandomState::new());
+    let mut rates = Rates::new(start, Keyed::new());
     let mut count = |source: [u8; 4]| (0..1000).filter(|_| rates.allow(source.into(), start)).count();
     assert_eq!(count([192, 0, 2, 1]), 10);
     assert_eq!(count([192, 0, 2, 1]), 0);

@@ -62,7 +62,7 @@ impl Client {
         let options =
             Options { candidates: settings.candidates.clone(), ecn: settings.ecn, leave_silent: settings.leave_silent };
         let mut client = Client {
-            gateway: Gateway::new(options, Random::new(random::bytes()?)),
+            gateway: Gateway::new(options, Random::new(random::bytes())),
             v4: None,
             v6: None,
             readable: Readable::new(2)?,

@@ -1,9 +1,10 @@
 //! All groups that are joined, and those that were left and not yet told so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::filter::{Filter, Group, Saying};
+use crate::hash::HashMap;
 use crate::tunnel::listener::Kind;
 
 /// Which groups a part of the work is about: both families apart.

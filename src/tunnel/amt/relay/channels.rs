@@ -1,10 +1,11 @@
 //! The groups that tunnels want: who wants them, and what to join for all.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::clock::{SECOND, Tick};
 use super::filter::Filter;
+use crate::hash::HashMap;
 
 /// A group, or one source of it, to join or to leave upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub struct Channel {
 
 impl Channel {
     fn new(group: IpAddr) -> Channel {
-        let (members, wants, touched) = (Vec::new(), HashMap::new(), Some(Vec::new()));
+        let (members, wants, touched) = (Vec::new(), HashMap::default(), Some(Vec::new()));
         Channel { group, members, open: 0, is_joined: false, wants, is_dirty: false, touched, next: None }
     }
 

@@ -1,11 +1,11 @@
 //! The tunnels, by number and by the gateway's address and port.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::clock::{Allowance, SECOND, Tick};
 use super::throttle::network;
+use crate::hash::HashMap;
 use crate::tunnel::amt::mac::Capability;
 use crate::tunnel::amt::wire::Nonce;
 

@@ -56,13 +56,7 @@ pub struct Server {
 impl Server {
     /// Opens all sockets.
     pub fn open(options: Options) -> Result<Server> {
-        let seed = loop {
-            match random::bytes() {
-                Err(Errno::EINTR) => {}
-                seed => break seed?,
-            }
-        };
-        let relay = Relay::new(options.settings, seed, Instant::now())?;
+        let relay = Relay::new(options.settings, random::bytes(), Instant::now())?;
         let mut listeners = Vec::with_capacity(options.listen.len());
         for address in options.listen {
             match Listener::open(address, options.mtu) {
