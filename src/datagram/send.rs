@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
+use super::refusal;
 use super::segment::{Route, Segmentation};
 use super::zerocopy::ZeroCopy;
 use crate::deadline::Deadline;
@@ -129,8 +130,9 @@ impl<'fd> Sender<'fd> {
             true => Flags::NOSIGNAL,
             false => Flags::NOSIGNAL.and(Flags::DONTWAIT),
         };
-        if list.count() == 1 && self.send_plain(&list.get(0)?, flags)? {
-            *done = 1;
+        if list.count() == 1 {
+            let sent = self.send_plain(&list.get(0)?, flags);
+            *done = sent.map_err(|error| self.named(list, 0, error))?.into();
         }
         while *done < list.count() {
             let result = self.allowance(&mut deadline).and_then(|bytes| self.step(list, *done, bytes, flags));
@@ -152,10 +154,15 @@ impl<'fd> Sender<'fd> {
                         waited = true;
                     }
                 },
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.named(list, *done, error)),
             }
         }
         Ok(*done)
+    }
+
+    #[cold]
+    fn named<'a>(&self, list: &impl Datagrams<'a>, failed: usize, error: Errno) -> Errno {
+        list.get(failed).map_or(error, |datagram| refusal::named(self.fd, error, &datagram))
     }
 
     /// Sends one datagram of one buffer, if that is all there is to it: a batch of one then costs what
