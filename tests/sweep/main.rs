@@ -14,6 +14,7 @@ mod subject;
 #[path = "../support/mod.rs"]
 mod support;
 mod tunnels;
+mod undocumented;
 mod values;
 mod zoo;
 

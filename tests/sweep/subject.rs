@@ -1,6 +1,8 @@
 //! One function of the library, called through its address, with everything looked at that a call
 //! mustn't do.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 
@@ -8,7 +10,9 @@ use crate::arguments::{self, Argument, Choice};
 use crate::handles::{Handle, Maker};
 use crate::support::declarations::{self, Function};
 use crate::support::descriptors::{Random, check};
+use crate::support::errors::{self, Names};
 use crate::support::library;
+use crate::undocumented;
 
 /// What a process says when all calls are made.
 pub const DONE: &str = "calls made";
@@ -33,6 +37,10 @@ pub struct Subject {
     /// For a function that takes a handle or makes one.
     maker: Option<Maker>,
     record: *mut u8,
+    /// What the header says that the function may return.
+    documented: Names,
+    /// Errors that it doesn't, each with the first call that returned it.
+    undocumented: RefCell<BTreeMap<String, String>>,
 }
 
 impl Subject {
@@ -67,7 +75,10 @@ impl Subject {
         // What it makes rather than what it makes it of.
         let handle = function.parameters.iter().rev().find_map(|parameter| Handle::of(&parameter.ctype));
         let maker = handle.map(|handle| Maker::new(handle, name, symbol));
-        Subject { function, arguments, address, error_name, maker, record: map(record) }
+        let documented = errors::documented().remove(name).unwrap();
+        let documented = documented.union(&errors::of_every_function()).cloned().collect();
+        let undocumented = RefCell::default();
+        Subject { function, arguments, address, error_name, maker, record: map(record), documented, undocumented }
     }
 
     /// All combinations, or, where there are too many, each value beside good ones and a sample.
@@ -87,7 +98,19 @@ impl Subject {
             assert!(good >= 0, "after all this a good call gives {good}");
         }
         assert_eq!(open_descriptors(), before, "descriptors have leaked");
+        self.names_each_error();
         println!("{DONE}");
+    }
+
+    /// All errors that have come are those that the header names, but for those that are known.
+    fn names_each_error(&self) {
+        let mut found = self.undocumented.take();
+        let known = undocumented::of(&self.function.name);
+        let gone: Vec<&str> = known.iter().copied().filter(|name| found.remove(*name).is_none()).collect();
+        let shown: Vec<String> = found.iter().map(|(name, call)| format!("  {name}: {call}")).collect();
+        let function = &self.function.name;
+        assert!(found.is_empty(), "the header doesn't say of {function}:\n{}", shown.join("\n"));
+        assert!(gone.is_empty(), "take {gone:?} of {function} out of tests/sweep/undocumented.rs");
     }
 
     fn combination(&self, number: usize) -> Vec<usize> {
@@ -231,6 +254,10 @@ impl Subject {
             assert_ne!(self.name_of(result as i32), "EUNKNOWN", "{shown}: {result}");
             assert_ne!(result as i32, -libc::ENOTRECOVERABLE, "{shown}: the library has panicked");
             assert_eq!(errno, -(result as i32), "{shown}: errno");
+            let name = self.name_of(result as i32);
+            if !self.documented.contains(&name) {
+                self.undocumented.borrow_mut().entry(name).or_insert_with(|| shown.to_owned());
+            }
         }
         result
     }
