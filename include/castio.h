@@ -2439,6 +2439,7 @@ int castio_get_loop(int fd);
  *   -ENOPROTOOPT: an IPv6 stream socket. -EINVAL also: fd is bound to another interface.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+ * -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
  *
  * Any thread. Since 0.1.0. See ip(7), ipv6(7).
  */
@@ -2461,6 +2462,7 @@ int castio_set_multicast_interface_index(int fd, unsigned int ifindex);
  * Errors:
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+ * -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
  *
  * Any thread. Since 0.1.0. See ip(7), ipv6(7).
  */
@@ -2828,7 +2830,7 @@ int castio_set_source_filter_addr(int fd,
  * -EADDRNOTAVAIL: this socket has not joined that group there.
  * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_join_group.
  * -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
- * isn't a socket.
+ * isn't a socket. -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
  *
  * Any thread. Since 0.1.0. See RFC 3678, section 5.2.
  */
@@ -3337,6 +3339,9 @@ int castio_directed_broadcast(const char *cidr, struct in_addr *out);
  *   and the interface isn't loopback.
  * -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
  * -EAGAIN: the socket is non-blocking and has no room. -ENETDOWN, -ENETUNREACH: the interface is down.
+ * -ECONNREFUSED, -EHOSTUNREACH: an error that was pending on the socket, of what it sent before; nothing of
+ *   this went out by the interface that it hit.
+ * -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
  * -EAFNOSUPPORT: not an IPv4 socket. -EPROTOTYPE: a stream socket.
  * -EFAULT: buf is NULL and len isn't 0, or isn't readable. -EBADF, -ENOTSOCK: no open socket.
  *
@@ -3632,7 +3637,8 @@ int castio_set_receive_buffer(int fd,
  * -EADDRINUSE: the port is taken. -EADDRNOTAVAIL: local isn't an address of this host.
  * -EAFNOSUPPORT: one end is IPv4 and the other IPv6. -ENETUNREACH: there is no route to remote.
  * -ENODEV: no such interface. -EFAULT: remote or out is NULL. -ENOMEM: there isn't so much memory.
- * -EMFILE, -ENFILE: no descriptor left.
+ * -EMFILE, -ENFILE: no descriptor left. -ENOSPC: fs.epoll.max_user_watches is reached.
+ * -EAGAIN: no local port is left.
  * Others as connect(): -EACCES, -EHOSTUNREACH.
  *
  * A handle is for one thread at a time. Since 0.1.0. See raw(7), udp(7), RFC 2003, RFC 2473, RFC 2784,
@@ -3739,6 +3745,7 @@ int castio_tunnel_fd(struct castio_tunnel *tunnel);
  * Errors:
  * -EFAULT: tunnel or info is NULL. -EINVAL: struct_size is too small.
  * -ENETUNREACH: there is no route to the other end any more.
+ * -EAGAIN: no local port is left.
  * Others as connect(): -EACCES, -EHOSTUNREACH, -ENODEV.
  *
  * One thread at a time. Since 0.1.0. See ip(7).
@@ -3785,7 +3792,8 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * -ENODEV: there is no such interface. -EADDRINUSE: a group is listed whole and by source with one port;
  *   without privilege, a port is another program's.
  * -EFAULT: tunnel, options or out is NULL. -ENOMEM: there isn't so much memory.
- * -EMFILE, -ENFILE: no descriptor left.
+ * -EMFILE, -ENFILE: no descriptor left. -ENOSPC: fs.epoll.max_user_watches is reached.
+ * -EAFNOSUPPORT: this process may not ask the kernel for its interfaces (rtnetlink).
  *
  * A handle is for one thread at a time, the tunnel's. Since 0.1.0. See packet(7), raw(7), RFC 2365,
  * RFC 4443.
@@ -3907,6 +3915,7 @@ int castio_bridge_info(struct castio_bridge *bridge, struct castio_bridge_info *
  * -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
  * -EAFNOSUPPORT: this host has no address family that a relay is of.
  * -EFAULT: out is NULL. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no descriptor left.
+ * -ENOSPC: fs.epoll.max_user_watches is reached.
  *
  * A handle is for one thread at a time. Since 0.1.0. See RFC 7450.
  */
@@ -4145,6 +4154,7 @@ int castio_amt_info(struct castio_amt *amt, struct castio_amt_info *info);
  * -ENODEV: source names an interface behind % that isn't there.
  * -ENOENT: DNS says that no relay is to be used for this source.
  * -ETIMEDOUT: no server answered in time. -EIO: the servers couldn't find out, or answered nonsense.
+ * -EAFNOSUPPORT: this host has no address family that a server is of. -EADDRINUSE: no port is left to ask from.
  * -ECONNREFUSED: no server where /etc/resolv.conf says. -ENETUNREACH, -EHOSTUNREACH: no way there.
  * -EACCES: /etc/resolv.conf can't be read.
  * -EFAULT: source is NULL, or buf with a length. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no
@@ -4200,6 +4210,7 @@ ssize_t castio_amt_find_relays(const char *source,
  * -ENODEV: an address names an interface that there isn't. -EFAULT: out is NULL, or ports with a count.
  * -EAFNOSUPPORT: an IPv6 address on a host without IPv6.
  * -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
+ * -ENOSPC: fs.epoll.max_user_watches is reached.
  *
  * A handle is for one thread at a time, in the network namespace where it was opened. Since 0.1.0. See
  * RFC 7450, RFC 3376, RFC 3810, packet(7).
@@ -4349,6 +4360,7 @@ int castio_amt_relay_json(struct castio_amt_relay *relay,
  * -EAFNOSUPPORT: families that disagree, or that this host doesn't have. -EADDRNOTAVAIL: the local address
  *   in amt isn't one of this host.
  * -EFAULT: group or out is NULL. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no descriptor left.
+ * -ENOSPC: fs.epoll.max_user_watches is reached.
  *
  * A handle is for one thread at a time. Since 0.1.0. See castio_amt_open, RFC 8777.
  */

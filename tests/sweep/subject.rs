@@ -32,6 +32,7 @@ type Name = unsafe extern "C" fn(c_int) -> *const c_char;
 pub struct Subject {
     function: Function,
     arguments: Vec<Argument>,
+    library: *mut c_void,
     address: Any,
     error_name: Name,
     /// For a function that takes a handle or makes one.
@@ -57,13 +58,7 @@ impl Subject {
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         // SAFETY: after a failure there is a text.
         assert!(!handle.is_null(), "{:?}", unsafe { CStr::from_ptr(libc::dlerror()) });
-        let symbol = |name: &str| {
-            let name = CString::new(name).unwrap();
-            // SAFETY: the handle is open, the name ends in a NUL.
-            let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
-            assert!(!found.is_null(), "{name:?} isn't there");
-            found
-        };
+        let symbol = |name: &str| symbol(handle, name);
         // SAFETY: see `Any`; and the header says what castio_error_name is.
         let (address, error_name) = unsafe {
             let error_name = symbol("castio_error_name");
@@ -72,13 +67,23 @@ impl Subject {
                 std::mem::transmute::<*mut c_void, Name>(error_name),
             )
         };
-        // What it makes rather than what it makes it of.
-        let handle = function.parameters.iter().rev().find_map(|parameter| Handle::of(&parameter.ctype));
-        let maker = handle.map(|handle| Maker::new(handle, name, symbol));
         let documented = errors::documented().remove(name).unwrap();
         let documented = documented.union(&errors::of_every_function()).cloned().collect();
         let undocumented = RefCell::default();
-        Subject { function, arguments, address, error_name, maker, record: map(record), documented, undocumented }
+        let (record, library, maker) = (map(record), handle, None);
+        Subject { function, arguments, library, address, error_name, maker, record, documented, undocumented }
+    }
+
+    /// With handles, for a function that takes or makes one.
+    pub fn with_maker(mut self) -> Subject {
+        self.maker = self.new_maker();
+        self
+    }
+
+    /// What it makes rather than what it makes it of.
+    fn new_maker(&self) -> Option<Maker> {
+        let handle = self.function.parameters.iter().rev().find_map(|parameter| Handle::of(&parameter.ctype));
+        handle.map(|handle| Maker::new(handle, &self.function.name, |name| symbol(self.library, name)))
     }
 
     /// All combinations, or, where there are too many, each value beside good ones and a sample.
@@ -111,6 +116,18 @@ impl Subject {
         let function = &self.function.name;
         assert!(found.is_empty(), "the header doesn't say of {function}:\n{}", shown.join("\n"));
         assert!(gone.is_empty(), "take {gone:?} of {function} out of tests/sweep/undocumented.rs");
+    }
+
+    pub fn function(&self) -> &Function {
+        &self.function
+    }
+
+    pub fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+
+    pub fn documents(&self, error: &str) -> bool {
+        self.documented.contains(error)
     }
 
     fn combination(&self, number: usize) -> Vec<usize> {
@@ -178,7 +195,8 @@ impl Subject {
         self.write_record(&shown);
         self.picked(pick).flat_map(|choice| &choice.memory).for_each(|memory| memory.restore());
         let lowest_before = lowest_free();
-        let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| self.words(choice)).collect();
+        let mut words: Vec<usize> =
+            self.picked(pick).flat_map(|choice| self.words(self.maker.as_ref(), choice)).collect();
         assert_eq!(words.len(), self.function.parameters.len());
         assert!(words.len() <= 9, "{shown}: more parameters than `Any` has");
         words.resize(9, 0);
@@ -203,8 +221,7 @@ impl Subject {
         // SAFETY: errno is this thread's own; the arguments are what the header allows.
         let (raw, errno) = unsafe {
             *libc::__errno_location() = 0;
-            let [a, b, c, d, e, f, g, h, i] = words[..] else { unreachable!() };
-            ((self.address)(a, b, c, d, e, f, g, h, i), *libc::__errno_location())
+            (self.with_words(&words), *libc::__errno_location())
         };
         let result = self.checked_result(raw, errno, &shown);
         if takes_descriptor {
@@ -225,9 +242,39 @@ impl Subject {
         result
     }
 
+    /// # Safety
+    /// The arguments are what the header allows.
+    unsafe fn with_words(&self, words: &[usize]) -> usize {
+        let [a, b, c, d, e, f, g, h, i] = words[..] else { unreachable!() };
+        // SAFETY: the caller's promise.
+        unsafe { (self.address)(a, b, c, d, e, f, g, h, i) }
+    }
+
+    /// A good call in a process of its own: its arguments are those of `pick`, but for a descriptor, if it
+    /// takes one, and for handles, which are made now.
+    pub fn good_call(&self, pick: &[usize], fd: Option<c_int>) -> impl FnOnce() -> isize {
+        let maker = self.new_maker();
+        let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| self.words(maker.as_ref(), choice)).collect();
+        words.resize(9, 0);
+        if let Some(fd) = fd {
+            words[0] = fd as usize;
+        }
+        move || {
+            // Closing what was made isn't part of the call.
+            std::mem::forget(maker);
+            // SAFETY: the arguments are good ones.
+            let raw = unsafe { self.with_words(&words) };
+            match self.function.returns.as_str() {
+                "int" => raw as i32 as isize,
+                "ssize_t" => raw as isize,
+                _ => 0,
+            }
+        }
+    }
+
     /// A function that closes a handle gets one of its own.
-    fn words(&self, choice: &Choice) -> Vec<usize> {
-        match &self.maker {
+    fn words(&self, maker: Option<&Maker>, choice: &Choice) -> Vec<usize> {
+        match maker {
             Some(maker) if choice.is_handle && self.function.name.ends_with("_close") => vec![maker.make()],
             Some(maker) if choice.is_handle => vec![maker.lasting()],
             _ => choice.words.clone(),
@@ -293,6 +340,14 @@ impl Subject {
             self.record.add(len).write_bytes(0, RECORD_SIZE - len);
         }
     }
+}
+
+fn symbol(library: *mut c_void, name: &str) -> *mut c_void {
+    let name = CString::new(name).unwrap();
+    // SAFETY: the library is open, the name ends in a NUL.
+    let found = unsafe { libc::dlsym(library, name.as_ptr()) };
+    assert!(!found.is_null(), "{name:?} isn't there");
+    found
 }
 
 /// A file as memory: what is in it stays when the process crashes.

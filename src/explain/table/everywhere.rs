@@ -91,15 +91,20 @@ rows! {
     EMFILE: "peek_all open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
              amt_find_relays subscription_receive membership_open membership_add[_addr] membership_process \
              membership_wait membership_receive membership_receive_fd broadcast_address list_interfaces \
-             interface_index diagnose_multicast[_addr]"
+             interface_index diagnose_multicast[_addr] send_broadcast send_limited_broadcast set_multicast_interface \
+             set_multicast_interface_index get_multicast_interface get_source_filter[_addr]"
         => "this process has as many descriptors as it may."
         => "Close those that are done with, or raise the limit: ulimit -n, or setrlimit(RLIMIT_NOFILE).";
     ENFILE: "peek_all open_receiver[_addr] open_sender[_addr] amt_open subscribe[_addr] subscription_process \
              amt_find_relays subscription_receive membership_open membership_add[_addr] membership_process \
              membership_wait membership_receive membership_receive_fd broadcast_address list_interfaces \
-             interface_index diagnose_multicast[_addr]"
+             interface_index diagnose_multicast[_addr] send_broadcast send_limited_broadcast set_multicast_interface \
+             set_multicast_interface_index get_multicast_interface get_source_filter[_addr]"
         => "the whole system has as many open files as it may."
         => "Compare /proc/sys/fs/file-nr with the limit, and raise it: sysctl -w fs.file-max=NUMBER.";
+    ENOSPC: "amt_open amt_relay_open bridge_open subscribe[_addr] tunnel_open"
+        => "this user has as many epoll watches as fs.epoll.max_user_watches allows."
+        => "Close handles that are done with, or raise it: sysctl -w fs.epoll.max_user_watches=NUMBER.";
     ENOMEM: "peek_all membership_open membership_receive_fd broadcast_address list_interfaces interface_index \
              diagnose_multicast[_addr] fdopen"
         => "there isn't enough memory."

@@ -85,6 +85,7 @@ pub unsafe extern "C" fn castio_get_loop(fd: c_int) -> c_int {
 ///   -ENOPROTOOPT: an IPv6 stream socket. -EINVAL also: fd is bound to another interface.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
 ///
 /// Any thread. Since 0.1.0. See ip(7), ipv6(7).
 #[unsafe(no_mangle)]
@@ -113,6 +114,7 @@ pub unsafe extern "C" fn castio_set_multicast_interface_index(fd: c_int, ifindex
 /// Errors:
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
+/// -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
 ///
 /// Any thread. Since 0.1.0. See ip(7), ipv6(7).
 #[unsafe(no_mangle)]
