@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, Ordering};
 
 use libc::{c_int, c_long, pid_t};
 
@@ -52,16 +52,19 @@ pub enum End {
 
 /// Whether this kernel, and what the test itself runs in, lets a parent decide.
 pub fn are_possible() -> bool {
-    supervised(1, || || 0, |_| None) == Some(End::Returned(0))
+    supervised(9, || (|| 0, |_| String::new()), |_| None).is_some()
 }
 
 /// Prepares in a forked child, and then runs what that gave: `decide` says for each of its system calls
 /// with which errno it fails, if it is to. Killed after so many seconds. `None` if seccomp is refused.
-pub fn supervised<Call: FnOnce() -> isize>(
+///
+/// What is prepared is the call, and a look at what is left behind it: a complaint, or nothing. The look's
+/// own system calls never fail.
+pub fn supervised<Call: FnOnce() -> isize, Look: FnOnce(isize) -> String>(
     seconds: u32,
-    prepare: impl FnOnce() -> Call,
-    decide: impl FnMut(&SystemCall) -> Option<c_int>,
-) -> Option<End> {
+    prepare: impl FnOnce() -> (Call, Look),
+    mut decide: impl FnMut(&SystemCall) -> Option<c_int>,
+) -> Option<(End, String)> {
     let result = Shared::new();
     let (ours, theirs) = UnixStream::pair().unwrap();
     // SAFETY: the child ends in `run`.
@@ -73,32 +76,36 @@ pub fn supervised<Call: FnOnce() -> isize>(
     drop(theirs);
     let listener = take_descriptor(&ours);
     if let Some(listener) = &listener {
-        supervise(listener, decide);
+        let is_over = || result.get().is_over.load(Ordering::Acquire);
+        supervise(listener, |call| if is_over() { None } else { decide(call) });
     }
     let mut status = 0;
     // SAFETY: there is room for the status.
     check(unsafe { libc::waitpid(child, &raw mut status, 0) });
     match libc::WIFSIGNALED(status) {
-        true => Some(End::Died(libc::WTERMSIG(status))),
+        true => Some((End::Died(libc::WTERMSIG(status)), String::new())),
         false if listener.is_none() => None,
-        false if libc::WEXITSTATUS(status) != 0 => Some(End::Died(0)),
-        false => Some(End::Returned(result.get().load(Ordering::Relaxed))),
+        false if libc::WEXITSTATUS(status) != 0 => Some((End::Died(0), String::new())),
+        false => Some((End::Returned(result.get().value.load(Ordering::Relaxed)), result.complaint())),
     }
 }
 
-fn run<Call: FnOnce() -> isize>(
+fn run<Call: FnOnce() -> isize, Look: FnOnce(isize) -> String>(
     seconds: u32,
-    prepare: impl FnOnce() -> Call,
+    prepare: impl FnOnce() -> (Call, Look),
     parent: &UnixStream,
     result: &Shared,
 ) -> ! {
     let work = || {
-        let call = prepare();
+        let (call, look) = prepare();
         // SAFETY: takes no pointer.
         unsafe { libc::alarm(seconds) };
         if let Ok(listener) = listen(parent.as_raw_fd()) {
             give_descriptor(parent, &listener);
-            result.get().store(call(), Ordering::Relaxed);
+            let value = call();
+            result.get().value.store(value, Ordering::Relaxed);
+            result.get().is_over.store(true, Ordering::Release);
+            result.complain(&look(value));
         }
     };
     // A panic must not go on as a second copy of the test.
@@ -199,27 +206,47 @@ fn take_descriptor(from: &UnixStream) -> Option<OwnedFd> {
     }
 }
 
-/// A number that parent and child have together.
-struct Shared(*mut AtomicIsize);
+/// How much of a complaint is kept.
+const ROOM: usize = 1000;
+
+/// What a child tells its parent.
+struct Told {
+    value: AtomicIsize,
+    is_over: AtomicBool,
+    complaint: [AtomicU8; ROOM],
+}
+
+/// Memory that parent and child have together.
+struct Shared(*mut Told);
 
 impl Shared {
     fn new() -> Shared {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping, of zeroes.
-        let at = unsafe { libc::mmap(ptr::null_mut(), size_of::<AtomicIsize>(), access, kind, -1, 0) };
+        let at = unsafe { libc::mmap(ptr::null_mut(), size_of::<Told>(), access, kind, -1, 0) };
         assert_ne!(at, libc::MAP_FAILED);
         Shared(at.cast())
     }
 
-    fn get(&self) -> &AtomicIsize {
-        // SAFETY: mapped until it is dropped.
+    fn get(&self) -> &Told {
+        // SAFETY: mapped until it is dropped, and all zero is one.
         unsafe { &*self.0 }
+    }
+
+    fn complain(&self, text: &str) {
+        let places = self.get().complaint.iter().zip(text.bytes());
+        places.for_each(|(place, byte)| place.store(byte, Ordering::Relaxed));
+    }
+
+    fn complaint(&self) -> String {
+        let bytes = self.get().complaint.iter().map(|place| place.load(Ordering::Relaxed));
+        String::from_utf8_lossy(&bytes.take_while(|byte| *byte != 0).collect::<Vec<u8>>()).into_owned()
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: the whole mapping.
-        unsafe { libc::munmap(self.0.cast(), size_of::<AtomicIsize>()) };
+        unsafe { libc::munmap(self.0.cast(), size_of::<Told>()) };
     }
 }

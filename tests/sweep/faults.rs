@@ -1,10 +1,11 @@
 //! Each system call of each function fails with each errno that it can have: what comes out then must be
-//! among the errors that the header names for the function.
+//! among the errors that the header names for the function, and after a failure all must be as before.
 
 use std::collections::BTreeMap;
 
 use libc::c_long;
 
+use crate::left;
 use crate::scenes::{self, Scene};
 use crate::subject::{DONE, Subject};
 use crate::support::errors;
@@ -46,17 +47,29 @@ impl Subject {
             calls.push(*call);
             None
         });
-        assert!(matches!(whole, End::Returned(_)), "{scene}: {whole:?}");
+        assert!(matches!(whole, (End::Returned(_), _)), "{scene}: {whole:?}");
         for (turn, (at, call)) in sites(&calls).into_iter().enumerate() {
             for (name, is_lasting) in system_calls::errors(call, given, turn) {
                 let error = errors::code(name).unwrap();
-                let mut count = 0;
-                let end = self.run(scene, &pick, |now| {
-                    count += 1;
-                    let is_meant = count == at + 1 || (is_lasting && count > at && now.number == call.number);
-                    is_meant.then_some(error)
-                });
+                let fail = |is_lasting: bool| {
+                    let mut count = 0;
+                    self.run(scene, &pick, |now| {
+                        count += 1;
+                        let is_meant = count == at + 1 || (is_lasting && count > at && now.number == call.number);
+                        is_meant.then_some(error)
+                    })
+                };
+                let (end, mut changed) = fail(is_lasting);
+                // What is refused from then on can't be undone either.
+                if !changed.is_empty() && is_lasting {
+                    changed = fail(false).1;
+                }
                 let how = || format!("{scene}: {}, number {at}, says {name}", system_calls::name(call));
+                // What isn't closed is open.
+                if !changed.is_empty() && call.number != libc::SYS_close {
+                    let (what, details) = changed.split_once(": ").unwrap_or((&changed, ""));
+                    found.entry(what.to_owned()).or_insert_with(|| format!("{}\n    {details}", how()));
+                }
                 match end {
                     End::Returned(result) if result < 0 => {
                         let out = castio::error::name(result as i32).to_str().unwrap();
@@ -71,10 +84,12 @@ impl Subject {
         }
     }
 
-    fn run(&self, scene: &Scene, pick: &[usize], decide: impl FnMut(&SystemCall) -> Option<i32>) -> End {
+    fn run(&self, scene: &Scene, pick: &[usize], decide: impl FnMut(&SystemCall) -> Option<i32>) -> (End, String) {
         let prepare = || {
             let fd = scene.descriptor();
-            self.good_call(pick, fd)
+            let call = self.good_call(pick, fd);
+            let before = left::State::of(fd, self.function());
+            (call, move |result| if result < 0 { before.changes() } else { String::new() })
         };
         supervised(PATIENCE, prepare, decide).expect("seccomp was possible a moment ago")
     }

@@ -9,6 +9,8 @@ mod datagrams;
 mod faults;
 mod handles;
 mod image;
+#[cfg(target_pointer_width = "64")]
+mod left;
 mod memberships;
 mod memory;
 mod relays;

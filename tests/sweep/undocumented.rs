@@ -24,7 +24,7 @@ pub fn of(function: &str) -> &'static [&'static str] {
     KNOWN.iter().find(|(name, _)| *name == function).map_or(&[], |(_, errors)| errors)
 }
 
-/// Likewise of those that come when a system call fails.
+/// Likewise of those that come when a system call fails, and of what is changed then.
 const AFTER_A_FAULT: &[(&str, &[&str])] = &[
     ("castio_block_source", &["ENOENT"]),
     ("castio_bridge_open", &["ENOENT"]),
@@ -41,7 +41,7 @@ const AFTER_A_FAULT: &[(&str, &[&str])] = &[
     ("castio_open_sender", &["EAGAIN", "EHOSTUNREACH", "ENOENT"]),
     ("castio_open_sender_addr", &["EAGAIN", "EHOSTUNREACH"]),
     ("castio_peek", &["ENETUNREACH", "ETIMEDOUT"]),
-    ("castio_peek_all", &["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOSPC"]),
+    ("castio_peek_all", &["changes options", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOSPC"]),
     ("castio_peek_available", &["ENETUNREACH", "ETIMEDOUT"]),
     ("castio_read_all", &["EHOSTUNREACH", "ENETUNREACH"]),
     ("castio_readv_all", &["EHOSTUNREACH", "ENETUNREACH"]),
