@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use castio::error;
-use castio::explain::table::{NEVER_FAIL, Row, rows};
+use castio::explain::table::{NEVER_FAIL, Row, rows, rows_of_any};
 use castio::ffi::explain::castio_explain;
 use castio::ffi::multicast::membership::{castio_join_group, castio_leave_group};
 use castio::ffi::vectored::castio_iov_length;
@@ -181,6 +181,21 @@ fn every_error_that_the_header_documents_has_a_row() {
     nothing(&missing);
 }
 
+/// The head of the header names them; a row of the function's own goes before.
+#[test]
+fn what_any_function_may_fail_with_is_explained_for_all() {
+    let names: errors::Names = rows_of_any().map(|row| row.errno.to_owned()).collect();
+    assert_eq!(names, errors::of_every_function());
+    for row in rows_of_any() {
+        let code = errors::code(row.errno).unwrap();
+        let text = explain(-code, Some("get_ttl"));
+        assert_eq!(text, format!("{} from castio_get_ttl: {} {}", row.errno, row.cause, row.cure));
+        let of_none = explain(-code, Some("version"));
+        assert!(!of_none.contains(row.cure), "{of_none}");
+    }
+    assert!(explain(-libc::EPERM, Some("send_datagrams")).contains("firewall"));
+}
+
 #[test]
 fn the_functions_that_never_fail_are_those_of_the_header() {
     let never: BTreeSet<String> = NEVER_FAIL.split(' ').map(|name| format!("castio_{name}")).collect();
@@ -226,7 +241,7 @@ fn every_pair_is_found_by_the_function() {
 #[test]
 fn every_row_reads_as_sentences() {
     let mut complaints = Vec::new();
-    for row in rows() {
+    for row in rows().chain(rows_of_any()) {
         let (cause, cure) = (row.cause, row.cure);
         let text = format!("{cause} {cure}");
         // A cause goes on behind a colon; names keep their letters.
@@ -301,6 +316,11 @@ fn the_headers_forms_are_understood() {
     }
 }
 
+fn entry(functions: &str, row: &Row) -> String {
+    let sentences = [row.cause, row.cure].map(|text| text.replace('*', "\\*"));
+    format!("- {functions}: {}\n  **{}**\n", sentences[0], sentences[1])
+}
+
 /// The table for people: by errno, each with the functions that give it.
 fn document() -> String {
     let mut text = String::from(
@@ -309,7 +329,7 @@ fn document() -> String {
          `castio_explain` gives. Made of src/explain/table by `UPDATE_DOCS=1 cargo test --test explain`; edits\n\
          here are lost.\n",
     );
-    let names: BTreeSet<&str> = rows().map(|row| row.errno).collect();
+    let names: BTreeSet<&str> = rows().chain(rows_of_any()).map(|row| row.errno).collect();
     for name in names {
         let meaning = error::text(errors::code(name).unwrap()).unwrap();
         text += &format!("\n## {name}: {meaning}\n\n");
@@ -317,8 +337,10 @@ fn document() -> String {
             let mut functions = functions(&row);
             functions.sort();
             let functions = functions.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
-            let sentences = [row.cause, row.cure].map(|text| text.replace('*', "\\*"));
-            text += &format!("- {functions}: {}\n  **{}**\n", sentences[0], sentences[1]);
+            text += &entry(&functions, &row);
+        }
+        for row in rows_of_any().filter(|row| row.errno == name) {
+            text += &entry("Any other function that makes a system call", &row);
         }
     }
     text

@@ -4,6 +4,7 @@
 pub mod buffer;
 pub mod pace;
 pub mod receive;
+mod refusal;
 pub mod segment;
 pub mod send;
 pub mod zerocopy;

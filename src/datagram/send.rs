@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::pace::Pace;
+use super::refusal;
 use super::segment::{Route, Segmentation};
 use super::zerocopy::ZeroCopy;
 use crate::borrowed::Borrowed;
@@ -130,8 +131,9 @@ impl<'fd> Sender<'fd> {
             true => Flags::NOSIGNAL,
             false => Flags::NOSIGNAL.and(Flags::DONTWAIT),
         };
-        if list.count() == 1 && self.send_plain(&list.get(0)?, flags)? {
-            *done = 1;
+        if list.count() == 1 {
+            let sent = self.send_plain(&list.get(0)?, flags);
+            *done = sent.map_err(|error| self.named(list, 0, error))?.into();
         }
         let mut waiter = Waiter::to_write(deadline);
         while *done < list.count() {
@@ -151,10 +153,15 @@ impl<'fd> Sender<'fd> {
                         waiter.wait(self.fd)?;
                     }
                 },
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.named(list, *done, error)),
             }
         }
         Ok(*done)
+    }
+
+    #[cold]
+    fn named<'a>(&self, list: &impl Datagrams<'a>, failed: usize, error: Errno) -> Errno {
+        list.get(failed).map_or(error, |datagram| refusal::named(self.fd, error, &datagram))
     }
 
     /// Sends one datagram of one buffer, if that is all there is to it: a batch of one then costs what

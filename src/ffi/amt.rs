@@ -74,6 +74,7 @@ pub struct castio_amt_options {
 /// -EACCES: a port below 1024 needs CAP_NET_BIND_SERVICE.
 /// -EAFNOSUPPORT: this host has no address family that a relay is of.
 /// -EFAULT: out is NULL. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no descriptor left.
+/// -ENOSPC: fs.epoll.max_user_watches is reached.
 ///
 /// A handle is for one thread at a time. Since 0.1.0. See RFC 7450.
 #[unsafe(no_mangle)]

@@ -33,6 +33,7 @@ use crate::tunnel::amt::discovery;
 /// -ENODEV: source names an interface behind % that isn't there.
 /// -ENOENT: DNS says that no relay is to be used for this source.
 /// -ETIMEDOUT: no server answered in time. -EIO: the servers couldn't find out, or answered nonsense.
+/// -EAFNOSUPPORT: this host has no address family that a server is of. -EADDRINUSE: no port is left to ask from.
 /// -ECONNREFUSED: no server where /etc/resolv.conf says. -ENETUNREACH, -EHOSTUNREACH: no way there.
 /// -EACCES: /etc/resolv.conf can't be read.
 /// -EFAULT: source is NULL, or buf with a length. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no

@@ -105,6 +105,7 @@ pub struct castio_amt_relay_options {
 /// -ENODEV: an address names an interface that there isn't. -EFAULT: out is NULL, or ports with a count.
 /// -EAFNOSUPPORT: an IPv6 address on a host without IPv6.
 /// -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
+/// -ENOSPC: fs.epoll.max_user_watches is reached.
 ///
 /// A handle is for one thread at a time, in the network namespace where it was opened. Since 0.1.0. See
 /// RFC 7450, RFC 3376, RFC 3810, packet(7).

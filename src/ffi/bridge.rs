@@ -90,7 +90,8 @@ pub struct castio_bridge_options {
 /// -ENODEV: there is no such interface. -EADDRINUSE: a group is listed whole and by source with one port;
 ///   without privilege, a port is another program's.
 /// -EFAULT: tunnel, options or out is NULL. -ENOMEM: there isn't so much memory.
-/// -EMFILE, -ENFILE: no descriptor left.
+/// -EMFILE, -ENFILE: no descriptor left. -ENOSPC: fs.epoll.max_user_watches is reached.
+/// -EAFNOSUPPORT: this process may not ask the kernel for its interfaces (rtnetlink).
 ///
 /// A handle is for one thread at a time, the tunnel's. Since 0.1.0. See packet(7), raw(7), RFC 2365,
 /// RFC 4443.

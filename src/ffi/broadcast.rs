@@ -111,6 +111,9 @@ pub unsafe extern "C" fn castio_directed_broadcast(cidr: *const c_char, out: *mu
 ///   and the interface isn't loopback.
 /// -EMSGSIZE: more than a datagram may have (65,507 bytes), or than the MTU with IP_PMTUDISC_DO.
 /// -EAGAIN: the socket is non-blocking and has no room. -ENETDOWN, -ENETUNREACH: the interface is down.
+/// -ECONNREFUSED, -EHOSTUNREACH: an error that was pending on the socket, of what it sent before; nothing of
+///   this went out by the interface that it hit.
+/// -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
 /// -EAFNOSUPPORT: not an IPv4 socket. -EPROTOTYPE: a stream socket.
 /// -EFAULT: buf is NULL and len isn't 0, or isn't readable. -EBADF, -ENOTSOCK: no open socket.
 ///

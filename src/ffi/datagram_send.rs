@@ -113,7 +113,9 @@ pub unsafe extern "C" fn castio_sender_close(sender: *mut castio_sender) {
 ///   of this one went out. In the middle of a batch the kernel keeps it back for the next call.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all; iovcnt is negative; a flag or
 ///   an address isn't valid, or from is IPv6 on an IPv4 socket; ttl isn't in 1..255 (IPv6: 0..255), or traffic_class in 0..255.
-/// -EAFNOSUPPORT: from is neither IPv4 nor IPv6. -EDESTADDRREQ: to is NULL and there is no peer.
+/// -EADDRNOTAVAIL: from isn't an address of this host. -ENODEV: there is no interface of that index.
+/// -EAFNOSUPPORT: from is neither IPv4 nor IPv6, or to isn't of a family that the socket sends to.
+/// -EDESTADDRREQ: to is NULL and there is no peer.
 /// -EFAULT: sender, list or a buffer is NULL or isn't readable.
 /// Others as sendmsg(): -EACCES, -ENETUNREACH, -EPERM, -ENOBUFS, -EBADF.
 ///
@@ -147,8 +149,8 @@ pub unsafe extern "C" fn castio_send_datagrams(
 ///
 /// Returns how many went out, as castio_send_datagrams.
 ///
-/// Errors: as castio_send_datagrams except -EDESTADDRREQ; -EAFNOSUPPORT: a destination is neither IPv4
-/// nor IPv6.
+/// Errors: as castio_send_datagrams except -EDESTADDRREQ, -EADDRNOTAVAIL, -ENODEV; -EAFNOSUPPORT: a
+/// destination is neither IPv4 nor IPv6.
 ///
 /// Threads and signals as castio_send_datagrams. Since 0.1.0. See sendmmsg(2).
 #[unsafe(no_mangle)]

@@ -17,8 +17,8 @@ use crate::explain;
 ///   for the length alone; the longest text has less than 512 bytes.
 ///
 /// Returns the length of the whole text in bytes without the NUL, so that a result of len or more says
-/// that it was cut. "OK" for 0. With NULL, and for a number that the function doesn't document, the text
-/// is castio_strerror's: "EIO: Input/output error", "EIO from castio_leave_group: Input/output error".
+/// that it was cut. "OK" for 0. With NULL, and for a number that neither the function nor the head of this
+/// header documents, the text is castio_strerror's: "EIO: Input/output error", "EIO from castio_leave_group: Input/output error".
 ///
 /// Errors:
 /// -EINVAL: there is no function of that name; buf says so.

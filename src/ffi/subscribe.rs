@@ -70,6 +70,7 @@ pub struct castio_subscribe_options {
 /// -EAFNOSUPPORT: families that disagree, or that this host doesn't have. -EADDRNOTAVAIL: the local address
 ///   in amt isn't one of this host.
 /// -EFAULT: group or out is NULL. -ENOMEM: there isn't so much memory. -EMFILE, -ENFILE: no descriptor left.
+/// -ENOSPC: fs.epoll.max_user_watches is reached.
 ///
 /// A handle is for one thread at a time. Since 0.1.0. See castio_amt_open, RFC 8777.
 #[unsafe(no_mangle)]

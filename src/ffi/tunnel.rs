@@ -95,7 +95,8 @@ pub struct castio_tunnel_options {
 /// -EADDRINUSE: the port is taken. -EADDRNOTAVAIL: local isn't an address of this host.
 /// -EAFNOSUPPORT: one end is IPv4 and the other IPv6. -ENETUNREACH: there is no route to remote.
 /// -ENODEV: no such interface. -EFAULT: remote or out is NULL. -ENOMEM: there isn't so much memory.
-/// -EMFILE, -ENFILE: no descriptor left.
+/// -EMFILE, -ENFILE: no descriptor left. -ENOSPC: fs.epoll.max_user_watches is reached.
+/// -EAGAIN: no local port is left.
 /// Others as connect(): -EACCES, -EHOSTUNREACH.
 ///
 /// A handle is for one thread at a time. Since 0.1.0. See raw(7), udp(7), RFC 2003, RFC 2473, RFC 2784,

@@ -76,6 +76,7 @@ pub struct castio_tunnel_info {
 /// Errors:
 /// -EFAULT: tunnel or info is NULL. -EINVAL: struct_size is too small.
 /// -ENETUNREACH: there is no route to the other end any more.
+/// -EAGAIN: no local port is left.
 /// Others as connect(): -EACCES, -EHOSTUNREACH, -ENODEV.
 ///
 /// One thread at a time. Since 0.1.0. See ip(7).

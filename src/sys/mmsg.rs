@@ -45,6 +45,15 @@ impl<'a> Destination<'a> {
         unsafe { sockaddr::from_raw(self.address, self.len) }.ok()
     }
 
+    /// Whether it is the address of something else than an IP host.
+    pub fn is_of_another_family(&self) -> bool {
+        let family = match self.bytes() {
+            [first, second, ..] => u16::from_ne_bytes([*first, *second]),
+            _ => return false,
+        };
+        ![libc::AF_UNSPEC, libc::AF_INET, libc::AF_INET6].contains(&family.into())
+    }
+
     /// An address of our own, of a list.
     pub fn to(address: &'a CompactAddress) -> Self {
         let (address, len) = address.as_raw();

@@ -23,6 +23,22 @@ struct Documented {
     others: Vec<(String, Names)>,
 }
 
+/// The errors that the head of the header says of every function.
+pub fn of_every_function() -> Names {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/castio.h");
+    let header = std::fs::read_to_string(path).unwrap();
+    let (head, _) = header.split_once("*/").expect("the head ends");
+    let paragraph = paragraphs(head).find(|text| text.starts_with("Errors of every function"));
+    errors_in("the head", &paragraph.expect("the head names them"))
+}
+
+/// A comment's paragraphs, each as one line.
+fn paragraphs(comment: &str) -> impl Iterator<Item = String> {
+    let lines: Vec<&str> = comment.lines().map(|line| line.trim_start_matches([' ', '*'])).collect();
+    let paragraphs: Vec<String> = lines.split(|line| line.is_empty()).map(|lines| lines.join(" ")).collect();
+    paragraphs.into_iter()
+}
+
 /// Each function of the header with all its errors.
 pub fn documented() -> BTreeMap<String, Names> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/castio.h");
@@ -42,9 +58,7 @@ fn comments(header: &str) -> impl Iterator<Item = (&str, Vec<String>)> {
         let (comment, code) = part.split_once("*/").expect("a comment ends");
         let (head, _) = code.split_once('(').filter(|(head, _)| !head.contains([';', '{', '#']))?;
         let name = head.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next_back()?;
-        let lines: Vec<&str> = comment.lines().map(|line| line.trim_start_matches([' ', '*'])).collect();
-        let paragraphs = lines.split(|line| line.is_empty()).map(|lines| lines.join(" "));
-        Some((name, paragraphs.collect()))
+        Some((name, paragraphs(comment).collect()))
     })
 }
 

@@ -14,6 +14,8 @@ pub mod errors;
 pub mod examples;
 pub mod face;
 pub mod far;
+#[cfg(target_pointer_width = "64")]
+pub mod faults;
 pub mod forwarder;
 pub mod hosts;
 pub mod icmp;

@@ -5,15 +5,24 @@
 mod amt;
 mod arguments;
 mod datagrams;
+#[cfg(target_pointer_width = "64")]
+mod faults;
 mod handles;
 mod image;
+#[cfg(target_pointer_width = "64")]
+mod left;
 mod memberships;
 mod memory;
 mod relays;
+#[cfg(target_pointer_width = "64")]
+mod scenes;
 mod subject;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(target_pointer_width = "64")]
+mod system_calls;
 mod tunnels;
+mod undocumented;
 mod values;
 mod zoo;
 
@@ -103,7 +112,7 @@ fn every_exported_function_has_a_prototype_that_is_understood() {
 #[test]
 fn every_function_survives_null_and_garbage() {
     match subject() {
-        Some(subject) => subject.survives_garbage(),
+        Some(subject) => subject.with_maker().survives_garbage(),
         None => hosts::test(|network| run_each(network, "every_function_survives_null_and_garbage")),
     }
 }
@@ -112,7 +121,17 @@ fn every_function_survives_null_and_garbage() {
 #[test]
 fn every_function_names_the_one_mistake() {
     match subject() {
-        Some(subject) => subject.names_the_mistake(),
+        Some(subject) => subject.with_maker().names_the_mistake(),
         None => hosts::test(|network| run_each(network, "every_function_names_the_one_mistake")),
+    }
+}
+
+/// Whatever its system calls say, a function returns an error that the header names.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn every_function_explains_what_its_system_calls_say() {
+    match subject() {
+        Some(subject) => subject.explains_each_fault(),
+        None => hosts::test(|network| run_each(network, "every_function_explains_what_its_system_calls_say")),
     }
 }

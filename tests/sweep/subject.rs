@@ -1,6 +1,8 @@
 //! One function of the library, called through its address, with everything looked at that a call
 //! mustn't do.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 
@@ -8,7 +10,9 @@ use crate::arguments::{self, Argument, Choice};
 use crate::handles::{Handle, Maker};
 use crate::support::declarations::{self, Function};
 use crate::support::descriptors::{Random, check};
+use crate::support::errors::{self, Names};
 use crate::support::library;
+use crate::undocumented;
 
 /// What a process says when all calls are made.
 pub const DONE: &str = "calls made";
@@ -28,11 +32,16 @@ type Name = unsafe extern "C" fn(c_int) -> *const c_char;
 pub struct Subject {
     function: Function,
     arguments: Vec<Argument>,
+    library: *mut c_void,
     address: Any,
     error_name: Name,
     /// For a function that takes a handle or makes one.
     maker: Option<Maker>,
     record: *mut u8,
+    /// What the header says that the function may return.
+    documented: Names,
+    /// Errors that it doesn't, each with the first call that returned it.
+    undocumented: RefCell<BTreeMap<String, String>>,
 }
 
 impl Subject {
@@ -49,13 +58,7 @@ impl Subject {
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         // SAFETY: after a failure there is a text.
         assert!(!handle.is_null(), "{:?}", unsafe { CStr::from_ptr(libc::dlerror()) });
-        let symbol = |name: &str| {
-            let name = CString::new(name).unwrap();
-            // SAFETY: the handle is open, the name ends in a NUL.
-            let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
-            assert!(!found.is_null(), "{name:?} isn't there");
-            found
-        };
+        let symbol = |name: &str| symbol(handle, name);
         // SAFETY: see `Any`; and the header says what castio_error_name is.
         let (address, error_name) = unsafe {
             let error_name = symbol("castio_error_name");
@@ -64,10 +67,23 @@ impl Subject {
                 std::mem::transmute::<*mut c_void, Name>(error_name),
             )
         };
-        // What it makes rather than what it makes it of.
-        let handle = function.parameters.iter().rev().find_map(|parameter| Handle::of(&parameter.ctype));
-        let maker = handle.map(|handle| Maker::new(handle, name, symbol));
-        Subject { function, arguments, address, error_name, maker, record: map(record) }
+        let documented = errors::documented().remove(name).unwrap();
+        let documented = documented.union(&errors::of_every_function()).cloned().collect();
+        let undocumented = RefCell::default();
+        let (record, library, maker) = (map(record), handle, None);
+        Subject { function, arguments, library, address, error_name, maker, record, documented, undocumented }
+    }
+
+    /// With handles, for a function that takes or makes one.
+    pub fn with_maker(mut self) -> Subject {
+        self.maker = self.new_maker();
+        self
+    }
+
+    /// What it makes rather than what it makes it of.
+    fn new_maker(&self) -> Option<Maker> {
+        let handle = self.function.parameters.iter().rev().find_map(|parameter| Handle::of(&parameter.ctype));
+        handle.map(|handle| Maker::new(handle, &self.function.name, |name| symbol(self.library, name)))
     }
 
     /// All combinations, or, where there are too many, each value beside good ones and a sample.
@@ -87,7 +103,31 @@ impl Subject {
             assert!(good >= 0, "after all this a good call gives {good}");
         }
         assert_eq!(open_descriptors(), before, "descriptors have leaked");
+        self.names_each_error();
         println!("{DONE}");
+    }
+
+    /// All errors that have come are those that the header names, but for those that are known.
+    fn names_each_error(&self) {
+        let mut found = self.undocumented.take();
+        let known = undocumented::of(&self.function.name);
+        let gone: Vec<&str> = known.iter().copied().filter(|name| found.remove(*name).is_none()).collect();
+        let shown: Vec<String> = found.iter().map(|(name, call)| format!("  {name}: {call}")).collect();
+        let function = &self.function.name;
+        assert!(found.is_empty(), "the header doesn't say of {function}:\n{}", shown.join("\n"));
+        assert!(gone.is_empty(), "take {gone:?} of {function} out of tests/sweep/undocumented.rs");
+    }
+
+    pub fn function(&self) -> &Function {
+        &self.function
+    }
+
+    pub fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+
+    pub fn documents(&self, error: &str) -> bool {
+        self.documented.contains(error)
     }
 
     fn combination(&self, number: usize) -> Vec<usize> {
@@ -155,7 +195,8 @@ impl Subject {
         self.write_record(&shown);
         self.picked(pick).flat_map(|choice| &choice.memory).for_each(|memory| memory.restore());
         let lowest_before = lowest_free();
-        let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| self.words(choice)).collect();
+        let mut words: Vec<usize> =
+            self.picked(pick).flat_map(|choice| self.words(self.maker.as_ref(), choice)).collect();
         assert_eq!(words.len(), self.function.parameters.len());
         assert!(words.len() <= 9, "{shown}: more parameters than `Any` has");
         words.resize(9, 0);
@@ -180,8 +221,7 @@ impl Subject {
         // SAFETY: errno is this thread's own; the arguments are what the header allows.
         let ((raw, errno), state) = cancelled(|| unsafe {
             *libc::__errno_location() = 0;
-            let [a, b, c, d, e, f, g, h, i] = words[..] else { unreachable!() };
-            ((self.address)(a, b, c, d, e, f, g, h, i), *libc::__errno_location())
+            (self.with_words(&words), *libc::__errno_location())
         });
         assert_eq!(state, PTHREAD_CANCEL_ENABLE, "{shown}: the cancellation state");
         let result = self.checked_result(raw, errno, &shown);
@@ -203,9 +243,39 @@ impl Subject {
         result
     }
 
+    /// # Safety
+    /// The arguments are what the header allows.
+    unsafe fn with_words(&self, words: &[usize]) -> usize {
+        let [a, b, c, d, e, f, g, h, i] = words[..] else { unreachable!() };
+        // SAFETY: the caller's promise.
+        unsafe { (self.address)(a, b, c, d, e, f, g, h, i) }
+    }
+
+    /// A good call in a process of its own: its arguments are those of `pick`, but for a descriptor, if it
+    /// takes one, and for handles, which are made now.
+    pub fn good_call(&self, pick: &[usize], fd: Option<c_int>) -> impl FnOnce() -> isize {
+        let maker = self.new_maker();
+        let mut words: Vec<usize> = self.picked(pick).flat_map(|choice| self.words(maker.as_ref(), choice)).collect();
+        words.resize(9, 0);
+        if let Some(fd) = fd {
+            words[0] = fd as usize;
+        }
+        move || {
+            // Closing what was made isn't part of the call.
+            std::mem::forget(maker);
+            // SAFETY: the arguments are good ones.
+            let raw = unsafe { self.with_words(&words) };
+            match self.function.returns.as_str() {
+                "int" => raw as i32 as isize,
+                "ssize_t" => raw as isize,
+                _ => 0,
+            }
+        }
+    }
+
     /// A function that closes a handle gets one of its own.
-    fn words(&self, choice: &Choice) -> Vec<usize> {
-        match &self.maker {
+    fn words(&self, maker: Option<&Maker>, choice: &Choice) -> Vec<usize> {
+        match maker {
             Some(maker) if choice.is_handle && self.function.name.ends_with("_close") => vec![maker.make()],
             Some(maker) if choice.is_handle => vec![maker.lasting()],
             _ => choice.words.clone(),
@@ -232,6 +302,10 @@ impl Subject {
             assert_ne!(self.name_of(result as i32), "EUNKNOWN", "{shown}: {result}");
             assert_ne!(result as i32, -libc::ENOTRECOVERABLE, "{shown}: the library has panicked");
             assert_eq!(errno, -(result as i32), "{shown}: errno");
+            let name = self.name_of(result as i32);
+            if !self.documented.contains(&name) {
+                self.undocumented.borrow_mut().entry(name).or_insert_with(|| shown.to_owned());
+            }
         }
         result
     }
@@ -290,6 +364,14 @@ fn cancelled<T>(call: impl FnOnce() -> T) -> (T, c_int) {
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state);
         (result, state)
     }
+}
+
+fn symbol(library: *mut c_void, name: &str) -> *mut c_void {
+    let name = CString::new(name).unwrap();
+    // SAFETY: the library is open, the name ends in a NUL.
+    let found = unsafe { libc::dlsym(library, name.as_ptr()) };
+    assert!(!found.is_null(), "{name:?} isn't there");
+    found
 }
 
 /// A file as memory: what is in it stays when the process crashes.

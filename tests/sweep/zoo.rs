@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use crate::support::descriptors::{self, EVERY_KIND, Kind, STREAM_SOCKETS, check};
 
@@ -58,6 +58,7 @@ pub fn open() -> Vec<Animal> {
     add("wildcard UDP socket".into(), wildcard.into(), Sort::Message);
     let (orphan, _) = UnixStream::pair().unwrap();
     add("UNIX stream whose peer has closed".into(), orphan.into(), Sort::Stream);
+    unusual(&mut add);
     let pipe = descriptors::pair(Kind::Pipe);
     drop(pipe.reader);
     add("pipe without a reader".into(), pipe.writer, Sort::NoSocket);
@@ -79,6 +80,51 @@ pub fn open() -> Vec<Animal> {
     add("epoll".into(), owned(epoll), Sort::NoSocket);
     add("O_PATH".into(), path.into(), Sort::PathOnly);
     all
+}
+
+/// Sockets of which few programs have one, with their domain, type and protocol.
+const UNUSUAL: [(&str, [i32; 3]); 9] = [
+    ("unconnected seqpacket socket", [libc::AF_UNIX, libc::SOCK_SEQPACKET, 0]),
+    ("MPTCP socket", [libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP]),
+    ("MPTCP socket for IPv6", [libc::AF_INET6, libc::SOCK_STREAM, libc::IPPROTO_MPTCP]),
+    ("netlink socket", [libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE]),
+    ("packet socket", [libc::AF_PACKET, libc::SOCK_RAW, 0]),
+    ("raw socket", [libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP]),
+    ("raw socket for IPv6", [libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_ICMPV6]),
+    ("vsock stream", [libc::AF_VSOCK, libc::SOCK_STREAM, 0]),
+    ("vsock datagram socket", [libc::AF_VSOCK, libc::SOCK_DGRAM, 0]),
+];
+
+fn unusual(add: &mut impl FnMut(String, OwnedFd, Sort)) {
+    for kind in [Kind::Tcp4, Kind::SeqPacket, Kind::UnixDatagram, Kind::Terminal] {
+        let sort = match kind {
+            Kind::Tcp4 => Sort::Stream,
+            _ if kind.is_socket() => Sort::Message,
+            _ => Sort::NoSocket,
+        };
+        let pair = descriptors::pair(kind);
+        // Unread bytes make TCP say it by a reset.
+        descriptors::put(&pair.writer, b"unread");
+        drop(pair.reader);
+        add(format!("{kind:?} whose other end has closed"), pair.writer, sort);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+    add("listening UNIX socket".into(), listener.into(), Sort::Stream);
+    for (label, [domain, kind, protocol]) in UNUSUAL {
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) };
+        // Some kernels have no MPTCP or no vsock, and raw sockets take a privilege.
+        if fd >= 0 {
+            add(label.into(), owned(fd), if kind == libc::SOCK_STREAM { Sort::Stream } else { Sort::Message });
+        }
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"text").unwrap();
+    let open = |options: &mut OpenOptions| options.open(file.path()).unwrap().into();
+    add("file for reading only".into(), open(OpenOptions::new().read(true)), Sort::NoSocket);
+    add("file for writing only".into(), open(OpenOptions::new().write(true)), Sort::NoSocket);
+    add("/dev/full".into(), OpenOptions::new().write(true).open("/dev/full").unwrap().into(), Sort::NoSocket);
 }
 
 fn socket(domain: i32, kind: i32) -> OwnedFd {

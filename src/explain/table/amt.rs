@@ -67,6 +67,12 @@ rows! {
     EHOSTUNREACH: "amt_find_relays"
         => "the DNS servers' host doesn't answer on its network."
         => "Look at: ip neighbour, and at the nameserver lines of /etc/resolv.conf.";
+    EAFNOSUPPORT: "amt_find_relays"
+        => "the name servers in /etc/resolv.conf are of an address family that this host doesn't have."
+        => "Name one there that this host reaches.";
+    EADDRINUSE: "amt_find_relays"
+        => "every local UDP port is in use, so that no server can be asked."
+        => "Close sockets that are done with, or widen net.ipv4.ip_local_port_range.";
     EACCES: "amt_find_relays"
         => "this program may not read /etc/resolv.conf."
         => "Make it readable for everybody: chmod a+r.";

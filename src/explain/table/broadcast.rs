@@ -38,6 +38,13 @@ rows! {
     EAGAIN: "send_broadcast send_limited_broadcast"
         => "the socket is non-blocking and has no room now; *sent datagrams are out."
         => "Wait by poll() for POLLOUT, and send again to the interfaces that got none.";
+    ECONNREFUSED: "send_broadcast send_limited_broadcast"
+        => "what this socket sent before was refused: nobody has that port. It is told once."
+        => "Call it again, or use a socket that isn't connected.";
+    EHOSTUNREACH: "send_broadcast send_limited_broadcast"
+        => "what this socket sent before didn't reach its host, as ICMP told; or a route to the interface's network is \
+            one of type unreachable."
+        => "Call it again; if it stays so, look at ip route get ADDRESS with the broadcast address.";
     ENETDOWN: "send_broadcast send_limited_broadcast"
         => "the interface is down."
         => "Switch it on: ip link set INTERFACE up.";

@@ -97,6 +97,12 @@ rows! {
         => "no route leads to the destination of datagram *done."
         => "Add one (ip route get ADDRESS shows what there is); multicast goes without when its ifindex or \
             castio_set_multicast_interface names an interface.";
+    EADDRNOTAVAIL: "send_datagrams"
+        => "from of datagram *done isn't an address of this host."
+        => "Give one that ip address shows, or NULL for the kernel's choice.";
+    ENODEV: "send_datagrams"
+        => "ifindex of datagram *done is no interface's: it was deleted, or has another index since it was made anew."
+        => "Ask castio_interface_index for the index anew, or give 0 for the routes' choice.";
     EACCES: "send_datagrams send_to_many"
         => "the destination is a broadcast address and the socket may not send there, or a route prohibits it."
         => "Call castio_enable_broadcast(fd, 1) first, or look at ip route get ADDRESS.";

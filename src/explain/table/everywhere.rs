@@ -109,6 +109,9 @@ rows! {
     ENOBUFS: "list_interfaces"
         => "the kernel has no memory for its answer."
         => "Call it again.";
+    ENOSPC: "amt_open amt_relay_open bridge_open subscribe[_addr] tunnel_open"
+        => "this user has as many epoll watches as fs.epoll.max_user_watches allows."
+        => "Close handles that are done with, or raise it: sysctl -w fs.epoll.max_user_watches=NUMBER.";
     ENOMEM: "membership_open membership_receive_fd broadcast_address list_interfaces interface_index \
              diagnose_multicast[_addr] fdopen"
         => "there isn't enough memory."

@@ -18,6 +18,7 @@ macro_rules! rows {
 
 mod amt;
 mod amt_relay;
+mod any;
 mod broadcast;
 mod datagram;
 mod diagnose;
@@ -42,6 +43,9 @@ const FILES: [(&str, &str); 11] = [
     ("amt", amt::ROWS),
     ("diagnose", diagnose::ROWS),
 ];
+
+/// What is said of every function.
+const OF_ANY: [(&str, &str); 1] = [("any", any::ROWS)];
 
 /// Functions that never fail, and so are in no row.
 pub const NEVER_FAIL: &str = "version version_number error_name finding_name sender_close receiver_close membership_close amt_relay_close \
@@ -89,6 +93,11 @@ pub fn rows() -> Rows {
     Rows { files: FILES.iter(), file: "", lines: "".lines() }
 }
 
+/// The rows of what any function may fail with, each for the functions that have none of their own.
+pub fn rows_of_any() -> Rows {
+    Rows { files: OF_ANY.iter(), file: "", lines: "".lines() }
+}
+
 /// See [`rows`].
 pub struct Rows {
     files: std::slice::Iter<'static, (&'static str, &'static str)>,
@@ -118,12 +127,16 @@ impl Iterator for Rows {
 /// The row of an errno, by its name, from a function, if there is one. `EINVAL` if the C face has no such
 /// function.
 pub(super) fn find(errno: &str, function: &str) -> Result<Option<Row>> {
-    let mut is_function = NEVER_FAIL.split(' ').any(|name| name == function);
+    if NEVER_FAIL.split(' ').any(|name| name == function) {
+        return Ok(None);
+    }
+    let mut is_function = false;
     for row in rows().filter(|row| row.is_of(function)) {
         if row.errno == errno {
             return Ok(Some(row));
         }
         is_function = true;
     }
-    if is_function { Ok(None) } else { Err(Errno::EINVAL) }
+    let of_any = rows_of_any().find(|row| row.errno == errno);
+    if is_function { Ok(of_any) } else { Err(Errno::EINVAL) }
 }

@@ -48,6 +48,12 @@ rows! {
     ENODEV: "tunnel_info"
         => "the interface that the other end's address names is gone."
         => "Close the tunnel and open it anew when the interface is back.";
+    EAGAIN: "tunnel_open tunnel_info"
+        => "every local UDP port is in use."
+        => "Close sockets that are done with, or widen net.ipv4.ip_local_port_range.";
+    EAFNOSUPPORT: "bridge_open"
+        => "this process may not ask the kernel for its interfaces: sockets of AF_NETLINK are refused."
+        => "Allow them where it is started: systemd's RestrictAddressFamilies, or the container's seccomp profile.";
     EMFILE: "tunnel_open bridge_open bridge_process bridge_run"
         => "this process has as many descriptors as it may."
         => "Close those that are done with, or raise the limit: ulimit -n, or setrlimit(RLIMIT_NOFILE).";

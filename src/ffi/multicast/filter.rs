@@ -102,7 +102,7 @@ pub unsafe extern "C" fn castio_set_source_filter_addr(
 /// -EADDRNOTAVAIL: this socket has not joined that group there; or several interfaces have the address that interface is.
 /// -EINVAL, -ENODEV, -EAFNOSUPPORT, -EPROTO, -EPERM, -EMFILE, -ENFILE: as castio_join_group.
 /// -EFAULT: group or mode is NULL, or sources with a capacity. -EBADF: fd isn't open. -ENOTSOCK: it
-/// isn't a socket.
+/// isn't a socket. -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
 ///
 /// Any thread. Since 0.1.0. See RFC 3678, section 5.2.
 #[unsafe(no_mangle)]

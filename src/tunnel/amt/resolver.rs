@@ -260,6 +260,8 @@ fn left(until: Instant) -> Result<Duration> {
 fn errno(error: io::Error) -> Errno {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Errno::ETIMEDOUT,
+        // A server that breaks off.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Errno::EIO,
         _ => error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
     }
 }

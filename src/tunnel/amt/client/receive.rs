@@ -11,6 +11,12 @@ use crate::error::{Errno, Result};
 /// How often the slots are filled in one go.
 const FILLS_MAX: usize = 16;
 
+/// Whether it says why nothing can be read at all. It would be said again and again, where an error of the
+/// network is told once.
+fn is_of_the_call(error: Errno) -> bool {
+    matches!(error, Errno::ENOMEM | Errno::ENOBUFS | Errno::EBADF | Errno::EPERM | Errno::ENOSYS)
+}
+
 impl Client {
     /// Does what there is to do, without waiting; whether a datagram waits for [`Client::receive`].
     pub fn process(&mut self) -> Result<bool> {
@@ -42,17 +48,31 @@ impl Client {
         self.inbox.reader.clear();
         self.gateway.release();
         for v6 in [false, true] {
-            let socket = if v6 { &self.v6 } else { &self.v4 };
-            if let Some(socket) = socket.as_ref().filter(|_| self.inbox.reader.has_room()) {
-                match self.inbox.reader.fill(socket.fd()) {
-                    Ok(()) => {}
-                    Err(error @ (Errno::ENOMEM | Errno::ENOBUFS | Errno::EBADF)) => return Err(error),
-                    // Nothing, or the network's word on what was sent.
-                    Err(_) => self.take_errors(now, v6),
-                }
+            if self.inbox.reader.has_room() {
+                self.fill_from(v6, now)?;
             }
             if !v6 {
                 self.inbox.v4_slots = self.inbox.reader.filled();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one of the sockets.
+    fn fill_from(&mut self, v6: bool, now: Instant) -> Result<()> {
+        for is_again in [false, true] {
+            let Some(socket) = (if v6 { &self.v6 } else { &self.v4 }) else { break };
+            match self.inbox.reader.fill(socket.fd()) {
+                Ok(()) => break,
+                Err(error) if is_of_the_call(error) || (is_again && error == Errno::EACCES) => return Err(error),
+                // Nothing, or the network's word on what was sent.
+                Err(error) => {
+                    self.take_errors(now, v6);
+                    // The network has this word too (ICMPv6), and says it once.
+                    if error != Errno::EACCES {
+                        break;
+                    }
+                }
             }
         }
         Ok(())
