@@ -7,7 +7,7 @@
 
 use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
@@ -15,6 +15,7 @@ use super::segment::{Route, Segmentation};
 use super::zerocopy::ZeroCopy;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::Gather;
 use crate::sys::mmsg::{self, Destination, MESSAGES_MAX, SendBatch};
 use crate::sys::option::{self, Family, IntOption, SocketType};
@@ -61,7 +62,7 @@ pub trait Datagrams<'a> {
 
 /// Sends on one socket, and remembers what segmentation is good for there.
 pub struct Sender<'fd> {
-    fd: BorrowedFd<'fd>,
+    socket: Descriptor<'fd>,
     is_ipv6: bool,
     segmentation: Segmentation,
     pace: Pace,
@@ -94,7 +95,9 @@ struct Train {
 
 impl<'fd> Sender<'fd> {
     /// `EPROTOTYPE` on a stream; `EBUSY` if zero-copy sending can't have the error queue.
-    pub fn open(fd: BorrowedFd<'fd>, options: Options) -> Result<Self> {
+    pub fn open(socket: impl Into<Descriptor<'fd>>, options: Options) -> Result<Self> {
+        let socket = socket.into();
+        let fd = socket.as_fd();
         let Options { segmentation, zerocopy, bytes_per_second } = options;
         if option::socket_type(fd)? == SocketType::Stream {
             return Err(Errno::EPROTOTYPE);
@@ -107,7 +110,6 @@ impl<'fd> Sender<'fd> {
         // one large datagram.
         let works = segmentation && IntOption::UDP_SEGMENT.get(fd).is_ok();
         Ok(Sender {
-            fd,
             is_ipv6: option::family(fd) == Ok(Family::V6),
             segmentation: Segmentation::new(works),
             pace: Pace::new(bytes_per_second),
@@ -115,7 +117,13 @@ impl<'fd> Sender<'fd> {
             batch: SendBatch::new(),
             trains: Vec::with_capacity(MESSAGES_MAX),
             alone: false,
+            socket,
         })
+    }
+
+    /// Its socket.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Sends them in order; how many. `done` holds it too, on failure as well: then it is the index of
@@ -147,8 +155,8 @@ impl<'fd> Sender<'fd> {
                     _ if waited => deadline.sleep_until(Instant::now() + PAUSE)?,
                     _ => {
                         // What waits on the error queue would end the wait at once.
-                        self.zerocopy.collect(self.fd)?;
-                        deadline.wait(self.fd, Events::OUT)?;
+                        self.zerocopy.collect(self.socket.as_fd())?;
+                        deadline.wait(self.fd(), Events::OUT)?;
                         waited = true;
                     }
                 },
@@ -165,7 +173,7 @@ impl<'fd> Sender<'fd> {
         if !is_plain || self.pace.is_limited() || !self.zerocopy.is_off() {
             return Ok(false);
         }
-        match mmsg::send_to(self.fd, datagram.payload.prefix(usize::MAX), datagram.to, flags) {
+        match mmsg::send_to(self.fd(), datagram.payload.prefix(usize::MAX), datagram.to, flags) {
             Ok(_) => Ok(true),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
             Err(error) => Err(error),
@@ -174,16 +182,16 @@ impl<'fd> Sender<'fd> {
 
     /// Plans and sends one batch; how many datagrams of it went out.
     fn step<'a>(&mut self, list: &impl Datagrams<'a>, from: usize, bytes: usize, flags: Flags) -> Result<usize> {
-        let Sender { batch, trains, segmentation, .. } = self;
+        let Sender { socket, batch, trains, segmentation, .. } = self;
         let batch = batch.cleared();
         trains.clear();
-        let (fd, is_ipv6, alone) = (self.fd, self.is_ipv6, self.alone);
+        let (fd, is_ipv6, alone) = (socket.as_fd(), self.is_ipv6, self.alone);
         let plan = Plan { list, segmentation, fd, is_ipv6, alone, peer_is_ipv4: OnceCell::new() };
         plan.fill(batch, trains, from, bytes)?;
         let smallest = trains.iter().map(|train| train.bytes).min().unwrap_or(0);
         let result = match self.zerocopy.is_worthwhile(smallest) {
-            true => send_uncopied(self.fd, batch, &mut self.zerocopy, flags),
-            false => batch.send(self.fd, flags),
+            true => send_uncopied(fd, batch, &mut self.zerocopy, flags),
+            false => batch.send(fd, flags),
         };
         match result {
             Ok(messages) => {
@@ -198,8 +206,8 @@ impl<'fd> Sender<'fd> {
     }
 
     /// What is under way without copying.
-    pub fn zerocopy(&mut self) -> (BorrowedFd<'fd>, &mut ZeroCopy) {
-        (self.fd, &mut self.zerocopy)
+    pub fn zerocopy(&mut self) -> (BorrowedFd<'_>, &mut ZeroCopy) {
+        (self.socket.as_fd(), &mut self.zerocopy)
     }
 
     /// The first message of the batch was refused. A train is tried again in another way: none of its

@@ -2,13 +2,12 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use libc::{sockaddr, socklen_t};
 
 use super::amt::{self, castio_amt_options};
-use super::convert::{self, Place, descriptor};
+use super::convert::{self, Place};
 use super::guard::guard;
 use crate::address::Scoped;
 use crate::error::{Errno, Result};
@@ -19,11 +18,7 @@ use crate::sys::multicast::Target;
 use crate::tunnel::subscribe::Subscription;
 
 /// Receives one group wherever it comes from: see castio_subscribe().
-pub struct castio_subscription {
-    // Before the socket, on which it is.
-    subscription: Subscription<'static>,
-    _socket: OwnedFd,
-}
+pub struct castio_subscription(Subscription<'static>);
 
 /// How a subscription works: see castio_subscribe(). All zero but struct_size is the default.
 #[repr(C)]
@@ -144,9 +139,8 @@ unsafe fn open(
     let settings = unsafe { amt::settings(chosen.relays, chosen.amt)? };
     let wait = Duration::from_millis(if chosen.fallback_ms == 0 { 4000 } else { chosen.fallback_ms.into() });
     let socket = endpoint::open_bound(Target { group, interface: 0 }, port)?;
-    let fd = descriptor(socket.as_raw_fd())?;
-    let subscription = Subscription::open(fd, Key { group, source }, port, selector, settings, wait)?;
-    Ok(Box::into_raw(Box::new(castio_subscription { subscription, _socket: socket })))
+    let subscription = Subscription::open(socket, Key { group, source }, port, selector, settings, wait)?;
+    Ok(Box::into_raw(Box::new(castio_subscription(subscription))))
 }
 
 /// Leaves the group by both ways, and frees the handle. NULL is fine.
@@ -167,5 +161,5 @@ pub unsafe extern "C" fn castio_subscription_close(subscription: *mut castio_sub
 /// NULL, or a handle that nobody else uses meanwhile.
 pub(super) unsafe fn handle<'call>(subscription: *mut castio_subscription) -> Result<&'call mut Subscription<'static>> {
     // SAFETY: promised by the caller.
-    unsafe { subscription.as_mut() }.map(|handle| &mut handle.subscription).ok_or(Errno::EFAULT)
+    unsafe { subscription.as_mut() }.map(|handle| &mut handle.0).ok_or(Errno::EFAULT)
 }

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::sys::descriptor::Descriptor;
 use crate::sys::netlink::Netlink;
 use crate::sys::poll::Events as Polled;
 use events::Events;
@@ -70,9 +71,9 @@ pub struct Manager<'fd> {
 
 impl<'fd> Manager<'fd> {
     /// Wishes for nothing yet. `announce`: how often to report everything anew.
-    pub fn open(fd: BorrowedFd<'fd>, announce: Option<Duration>, events: usize) -> Result<Manager<'fd>> {
+    pub fn open(socket: impl Into<Descriptor<'fd>>, announce: Option<Duration>, events: usize) -> Result<Manager<'fd>> {
         let mut manager = Manager {
-            sockets: Sockets::open(fd)?,
+            sockets: Sockets::open(socket.into())?,
             // Before looking, so that nothing is missed between.
             netlink: Netlink::watch()?,
             requests: None,

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::wish::Key;
 use crate::error::{Errno, Result};
 use crate::multicast::{membership, options};
+use crate::sys::descriptor::Descriptor;
 use crate::sys::multicast::{self, SourceRequest};
 use crate::sys::option::{self, Family, IntOption};
 use crate::sys::sockaddr::SocketAddress;
@@ -20,7 +21,7 @@ pub(super) const OWN: usize = 0;
 
 /// Sockets by number.
 pub(super) struct Sockets<'fd> {
-    own: BorrowedFd<'fd>,
+    own: Descriptor<'fd>,
     family: Family,
     /// Those with the numbers from 1 on.
     made: Vec<OwnedFd>,
@@ -34,16 +35,17 @@ pub(super) struct Sockets<'fd> {
 
 impl<'fd> Sockets<'fd> {
     /// `EAFNOSUPPORT` for a socket without IP, `EPROTO` for a stream.
-    pub fn open(own: BorrowedFd<'fd>) -> Result<Sockets<'fd>> {
-        let family = option::family(own)?;
-        if option::socket_type(own)? == option::SocketType::Stream {
+    pub fn open(own: Descriptor<'fd>) -> Result<Sockets<'fd>> {
+        let fd = own.as_fd();
+        let family = option::family(fd)?;
+        if option::socket_type(fd)? == option::SocketType::Stream {
             return Err(Errno::EPROTO);
         }
         let all: &[IntOption] = match family {
             Family::V4 => &[IntOption::IPV4_MULTICAST_ALL],
             Family::V6 => &[IntOption::IPV4_MULTICAST_ALL, IntOption::IPV6_MULTICAST_ALL],
         };
-        let is_on = |option: &&IntOption| option.get(own).is_ok_and(|on| on != 0);
+        let is_on = |option: &&IntOption| option.get(fd).is_ok_and(|on| on != 0);
         let switched_off: Vec<IntOption> = all.iter().filter(is_on).copied().collect();
         let sockets = Sockets {
             own,
@@ -53,7 +55,7 @@ impl<'fd> Sockets<'fd> {
             sources: HashMap::new(),
             switched_off,
         };
-        sockets.switched_off.iter().try_for_each(|option| option.set(own, 0))?;
+        sockets.switched_off.iter().try_for_each(|option| option.set(sockets.own.as_fd(), 0))?;
         Ok(sockets)
     }
 
@@ -63,7 +65,7 @@ impl<'fd> Sockets<'fd> {
 
     pub fn get(&self, number: usize) -> Option<BorrowedFd<'_>> {
         match number.checked_sub(1) {
-            None => Some(self.own),
+            None => Some(self.own.as_fd()),
             Some(index) => self.made.get(index).map(AsFd::as_fd),
         }
     }
@@ -192,24 +194,24 @@ impl<'fd> Sockets<'fd> {
 
     /// Another socket, bound alike. `ENOBUFS` where the port isn't shared.
     fn make(&mut self) -> Result<usize> {
-        let owned = socket::another(self.own)?;
+        let owned = socket::another(self.own.as_fd())?;
         let fd = owned.as_fd();
         options::set_all(fd, false)?;
         let alike = [IntOption::IPV6_ONLY, IntOption::REUSE_ADDRESS, IntOption::REUSE_PORT, IntOption::DEVICE];
         for option in alike {
             // Some aren't for this family, or were there from the beginning.
-            match option.get(self.own) {
+            match option.get(self.own.as_fd()) {
                 Ok(value) if option.get(fd) != Ok(value) => option.set(fd, value)?,
                 _ => {}
             }
         }
-        let bytes = IntOption::RECEIVE_BUFFER.get(self.own)?;
+        let bytes = IntOption::RECEIVE_BUFFER.get(self.own.as_fd())?;
         if IntOption::RECEIVE_BUFFER.get(fd) != Ok(bytes) {
             // The kernel gives the double of what it takes.
             let half = bytes / 2;
             IntOption::RECEIVE_BUFFER_FORCE.set(fd, half).or_else(|_| IntOption::RECEIVE_BUFFER.set(fd, half))?;
         }
-        let local = socket::local_address(self.own)?;
+        let local = socket::local_address(self.own.as_fd())?;
         if local.port() != 0 || !local.ip().is_unspecified() {
             socket::bind(fd, &SocketAddress::from(local)).map_err(|error| match error {
                 Errno::EADDRINUSE => Errno::ENOBUFS,
@@ -233,7 +235,7 @@ impl Drop for Sockets<'_> {
     fn drop(&mut self) {
         for option in &self.switched_off {
             // The socket may be closed by now, and nobody is left to tell.
-            let _ = option.set(self.own, 1);
+            let _ = option.set(self.own.as_fd(), 1);
         }
     }
 }
