@@ -17,7 +17,7 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::Gather;
-use crate::sys::mmsg::{self, Destination, MESSAGES_MAX, SendBatch};
+use crate::sys::mmsg::{self, Destination, Filling, MESSAGES_MAX, SendBatch};
 use crate::sys::option::{self, Family, IntOption, SocketType};
 use crate::sys::poll::Events;
 use crate::sys::socket::{self, Flags};
@@ -67,7 +67,7 @@ pub struct Sender<'fd> {
     segmentation: Segmentation,
     pace: Pace,
     zerocopy: ZeroCopy,
-    batch: SendBatch<'static>,
+    batch: SendBatch,
     /// How many datagrams each message of the batch carries.
     trains: Vec<Train>,
     /// For the rest of this call each datagram goes alone, so that the one that fails is found.
@@ -183,14 +183,14 @@ impl<'fd> Sender<'fd> {
     /// Plans and sends one batch; how many datagrams of it went out.
     fn step<'a>(&mut self, list: &impl Datagrams<'a>, from: usize, bytes: usize, flags: Flags) -> Result<usize> {
         let Sender { socket, batch, trains, segmentation, .. } = self;
-        let batch = batch.cleared();
+        let mut batch = batch.filling();
         trains.clear();
         let (fd, is_ipv6, alone) = (socket.as_fd(), self.is_ipv6, self.alone);
         let plan = Plan { list, segmentation, fd, is_ipv6, alone, peer_is_ipv4: OnceCell::new() };
-        plan.fill(batch, trains, from, bytes)?;
+        plan.fill(&mut batch, trains, from, bytes)?;
         let smallest = trains.iter().map(|train| train.bytes).min().unwrap_or(0);
         let result = match self.zerocopy.is_worthwhile(smallest) {
-            true => send_uncopied(fd, batch, &mut self.zerocopy, flags),
+            true => send_uncopied(fd, &mut batch, &mut self.zerocopy, flags),
             false => batch.send(fd, flags),
         };
         match result {
@@ -245,7 +245,7 @@ impl<'fd> Sender<'fd> {
 /// payload lies in more pages than one packet can point to: then the kernel copies.
 fn send_uncopied(
     fd: BorrowedFd<'_>,
-    batch: &mut SendBatch<'_>,
+    batch: &mut Filling<'_, '_>,
     zerocopy: &mut ZeroCopy,
     flags: Flags,
 ) -> Result<usize> {
@@ -285,7 +285,7 @@ struct Plan<'p, List> {
 impl<'a, List: Datagrams<'a>> Plan<'_, List> {
     /// As many messages as a system call takes and `bytes` allow, one at least. An invalid datagram
     /// ends the batch, and is an error when it comes first.
-    fn fill(&self, batch: &mut SendBatch<'a>, trains: &mut Vec<Train>, from: usize, bytes: usize) -> Result<()> {
+    fn fill(&self, batch: &mut Filling<'_, 'a>, trains: &mut Vec<Train>, from: usize, bytes: usize) -> Result<()> {
         let (mut next, mut left) = (from, bytes);
         while next < self.list.count() && left > 0 {
             match self.begin(batch, next, left) {
@@ -304,7 +304,7 @@ impl<'a, List: Datagrams<'a>> Plan<'_, List> {
 
     /// One message: a datagram, and those behind it that can leave with it and are no more than `bytes`
     /// in all. `None` if the batch has no room for it.
-    fn begin(&self, batch: &mut SendBatch<'a>, index: usize, bytes: usize) -> Result<Option<Train>> {
+    fn begin(&self, batch: &mut Filling<'_, 'a>, index: usize, bytes: usize) -> Result<Option<Train>> {
         let first = self.list.get(index)?;
         // The kernel would look over it, and choose a source itself.
         if !self.is_ipv6 && first.manner.from.is_some_and(|from| from.is_ipv6()) {
@@ -336,7 +336,7 @@ impl<'a, List: Datagrams<'a>> Plan<'_, List> {
         Ok(Some(train))
     }
 
-    fn control(&self, batch: &mut SendBatch<'a>, first: &Datagram<'a>, train: &Train) {
+    fn control(&self, batch: &mut Filling<'_, 'a>, first: &Datagram<'a>, train: &Train) {
         let Some(control) = batch.control() else { return };
         if train.length > 1 {
             // At most half of 65,507.

@@ -12,6 +12,7 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::c_types::{CASTIO_VIEW_CONTROL_TRUNCATED, CASTIO_VIEW_TRUNCATED, castio_datagram_view};
 use crate::sys::memory::In;
+use crate::sys::mmsg::Location;
 
 /// Receives datagrams in batches on one socket: see castio_receiver_open().
 pub struct castio_receiver(Receiver<'static>);
@@ -44,9 +45,12 @@ pub struct castio_receiver_options {
 /// their IPv6 twins, SO_TIMESTAMPNS (unless SO_TIMESTAMP is on), SO_RXQ_OVFL, and with
 /// CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close.
 ///
-/// - fd: a datagram or raw socket, which stays yours and must stay open as long as the handle.
+/// - fd: a datagram, seqpacket or raw socket, which stays yours and must stay open as long as the handle.
 /// - options: its struct_size set, or NULL for the default.
 /// - out: written with the handle, for castio_receiver_close.
+///
+/// Of a UNIX socket a view tells the time and the sender. Descriptors and credentials that a peer sends
+/// along aren't received, and the view says CASTIO_VIEW_CONTROL_TRUNCATED.
 ///
 /// Returns 0.
 ///
@@ -108,6 +112,7 @@ pub unsafe extern "C" fn castio_receiver_close(receiver: *mut castio_receiver) {
 ///
 /// Errors:
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+/// -EPIPE: the peer of a SOCK_SEQPACKET socket has closed, and all that it sent was received.
 /// -ECONNREFUSED and the like: an error that was pending on the socket, told once; nothing is lost.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: receiver is NULL, or
 /// views with a capacity.
@@ -189,15 +194,16 @@ pub(super) fn filled(view: &View<'_>, struct_size: usize) -> castio_datagram_vie
     let View { packet, offset, len, true_len, drops, .. } = *view;
     let truncated = if len < true_len { CASTIO_VIEW_TRUNCATED } else { 0 };
     let control = if packet.control_truncated { CASTIO_VIEW_CONTROL_TRUNCATED } else { 0 };
+    let Location { data, from, from_len, to, to_len } = view.location();
     castio_datagram_view {
         struct_size,
-        data: packet.data.wrapping_byte_add(offset),
+        data: data.wrapping_byte_add(offset),
         len,
         true_len,
-        from: packet.from,
-        to: packet.to,
-        from_len: packet.from_len,
-        to_len: packet.to_len,
+        from,
+        to,
+        from_len,
+        to_len,
         time_ns: packet.told.time_ns.unwrap_or(0),
         ifindex: packet.told.destination.map_or(0, |(_, interface)| interface),
         drops,

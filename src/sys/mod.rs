@@ -25,6 +25,7 @@ pub mod random;
 pub mod reports;
 pub mod sigpipe;
 pub mod sockaddr;
+mod slots;
 pub mod socket;
 pub mod status;
 

@@ -29,6 +29,8 @@ impl Flags {
     pub const WAITALL: Flags = Flags(libc::MSG_WAITALL);
     /// Urgent data.
     pub const OOB: Flags = Flags(libc::MSG_OOB);
+    /// Descriptors that come by control data are closed on exec (`MSG_CMSG_CLOEXEC`).
+    pub(super) const CLOSE_ON_EXEC: Flags = Flags(libc::MSG_CMSG_CLOEXEC);
     /// The kernel reads the memory later.
     pub const ZEROCOPY: Flags = Flags(libc::MSG_ZEROCOPY);
 
@@ -57,7 +59,7 @@ pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, flags: Flags) -> Result<usize
     length(unsafe { libc::send(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) })
 }
 
-/// recv(2).
+/// recv(2). Descriptors that come along (unix(7)) the kernel drops, also when it only peeks.
 pub fn recv(fd: BorrowedFd<'_>, bytes: Sink<'_>, flags: Flags) -> Result<usize> {
     // SAFETY: a Sink is memory that the kernel may write.
     length(unsafe { libc::recv(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) })
@@ -72,7 +74,7 @@ pub fn sendmsg(fd: BorrowedFd<'_>, list: Gather<'_>, flags: Flags) -> Result<usi
     length(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, flags.0) })
 }
 
-/// recvmsg(2) into a list.
+/// recvmsg(2) into a list. Without room for control data the kernel drops descriptors that come along.
 pub fn recvmsg(fd: BorrowedFd<'_>, list: Scatter<'_>, flags: Flags) -> Result<Received> {
     let mut message = empty_message();
     message.msg_iov = list.first();
