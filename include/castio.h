@@ -3502,9 +3502,12 @@ int castio_sender_wait(struct castio_sender *sender,
  * their IPv6 twins, SO_TIMESTAMPNS (unless SO_TIMESTAMP is on), SO_RXQ_OVFL, and with
  * CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close.
  *
- * - fd: a datagram or raw socket, which stays yours and must stay open as long as the handle.
+ * - fd: a datagram, seqpacket or raw socket, which stays yours and must stay open as long as the handle.
  * - options: its struct_size set, or NULL for the default.
  * - out: written with the handle, for castio_receiver_close.
+ *
+ * Of a UNIX socket a view tells the time and the sender. Descriptors and credentials that a peer sends
+ * along aren't received, and the view says CASTIO_VIEW_CONTROL_TRUNCATED.
  *
  * Returns 0.
  *
@@ -3541,6 +3544,7 @@ void castio_receiver_close(struct castio_receiver *receiver);
  *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -EPIPE: the peer of a SOCK_SEQPACKET socket has closed, and all that it sent was received.
  * -ECONNREFUSED and the like: an error that was pending on the socket, told once; nothing is lost.
  * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: receiver is NULL, or
  * views with a capacity.
