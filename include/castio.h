@@ -6,6 +6,8 @@
  * touched unless the function's name says so. No function raises SIGPIPE.
  * A timeout_ms is one deadline for the whole call, as in poll(): -1 waits for ever, 0 doesn't wait.
  * What can stop half-way says in a last parameter how far it came.
+ * A handle is for one call at a time: a second one, of another thread or of a signal handler, is
+ * -EBUSY at once. What _close finds in use is freed when the call in it returns; no other may follow.
  * An interface is text: a name "eth0", one of its addresses "192.0.2.2", or its index "3".
  * Link with -lcastio.
  *
@@ -3011,6 +3013,7 @@ void castio_membership_close(struct castio_membership *membership);
  * interface, or was refused, which castio_membership_events tells, and is tried again.
  *
  * Errors, upon which nothing is wished:
+ * -EBUSY: another call is in the handle.
  * -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
  * -EINVAL: group or source isn't an address of its kind; interfaces is empty or too long; an interface
  *   named twice.
@@ -3052,6 +3055,7 @@ int castio_membership_add_addr(struct castio_membership *membership,
  * Returns 0. No event tells of it.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EADDRNOTAVAIL: there is no such wish.
  * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_membership_add. -EFAULT: membership or group is NULL.
  *
@@ -3085,6 +3089,7 @@ int castio_membership_remove_addr(struct castio_membership *membership,
  * Returns the descriptor.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: membership is NULL.
  *
  * Since 0.1.0. See poll(2).
@@ -3102,6 +3107,7 @@ int castio_membership_fd(struct castio_membership *membership);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: membership or timeout_ms is NULL.
  *
  * One thread at a time. Since 0.1.0. See poll(2).
@@ -3117,6 +3123,7 @@ int castio_membership_timeout_ms(struct castio_membership *membership, int *time
  * Returns how many events wait for castio_membership_events.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: membership is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room to tell what
  *   there is; the next call tries again.
  *
@@ -3133,6 +3140,7 @@ int castio_membership_process(struct castio_membership *membership);
  * Returns how many events wait for castio_membership_events.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0 and there is no event. -ETIMEDOUT: the time has passed.
  * Others as castio_membership_process.
  *
@@ -3151,6 +3159,7 @@ int castio_membership_wait(struct castio_membership *membership, int timeout_ms)
  * Returns how many are filled in; 0 when no event waits.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: membership is NULL, or out with a capacity. -EINVAL: struct_size is too small, misaligned,
  * or over SSIZE_MAX in all.
  *
@@ -3171,6 +3180,7 @@ ssize_t castio_membership_events(struct castio_membership *membership,
  * Returns how many there are, which may be more than the capacity; the first ones are filled in.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: membership is NULL, or out with a capacity. -EINVAL: struct_size is too small, misaligned,
  * or over SSIZE_MAX in all.
  *
@@ -3190,6 +3200,7 @@ ssize_t castio_membership_list(struct castio_membership *membership,
  * Returns how many there are, which may be more than the capacity. Each call that joins may make more.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: membership is NULL, or out with a capacity. -EINVAL: a capacity over SSIZE_MAX.
  *
  * One thread at a time. Since 0.1.0.
@@ -3208,6 +3219,7 @@ ssize_t castio_membership_sockets(struct castio_membership *membership,
  * Returns the descriptor.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: membership is NULL. -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
  *
  * One thread at a time. Since 0.1.0. See epoll(7).
@@ -3229,6 +3241,7 @@ int castio_membership_receive_fd(struct castio_membership *membership);
  * Returns how many views are filled.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
  * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: membership is NULL,
  * or views with a capacity.
@@ -3411,6 +3424,7 @@ void castio_sender_close(struct castio_sender *sender);
  * failure datagram *done is the one that failed: all before it are out, it and those behind it aren't.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.
  * -EMSGSIZE: a datagram is too long, or has more than 1024 buffers.
  * -ECONNREFUSED, -EHOSTUNREACH and the like: an earlier datagram was refused (told by ICMP); nothing
@@ -3464,6 +3478,7 @@ ssize_t castio_send_to_many(struct castio_sender *sender,
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: sender or token is NULL.
  *
  * One thread at a time for each handle. Since 0.1.0.
@@ -3484,6 +3499,7 @@ int castio_sender_token(struct castio_sender *sender,
  * anyway.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0, and not all is done. -ETIMEDOUT: the time has passed.
  * -EFAULT: sender is NULL. -EINVAL: no such token was given. -EBADF: the socket isn't open.
  *
@@ -3543,6 +3559,7 @@ void castio_receiver_close(struct castio_receiver *receiver);
  * Returns how many views are filled.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
  * -EPIPE: the peer of a SOCK_SEQPACKET socket has closed, and all that it sent was received.
  * -ECONNREFUSED and the like: an error that was pending on the socket, told once; nothing is lost.
@@ -3665,6 +3682,7 @@ void castio_tunnel_close(struct castio_tunnel *tunnel);
  * it to leave it out.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EBADMSG: it isn't a packet, or its TTL or hop limit is 0.
  * -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
  * -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
@@ -3696,6 +3714,7 @@ ssize_t castio_tunnel_send(struct castio_tunnel *tunnel,
  * Returns how many packets there are. What there was no room for in the array comes with the next call.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
  * -EFAULT: tunnel is NULL, or packets with a capacity. -EINVAL: capacity is over SSIZE_MAX in bytes.
  * Others as recvmsg(): -ENETDOWN.
@@ -3717,6 +3736,7 @@ ssize_t castio_tunnel_receive(struct castio_tunnel *tunnel,
  * Returns the descriptor.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: tunnel is NULL.
  *
  * Since 0.1.0. See poll(2).
@@ -3735,6 +3755,7 @@ int castio_tunnel_fd(struct castio_tunnel *tunnel);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: tunnel or info is NULL. -EINVAL: struct_size is too small.
  * -ENETUNREACH: there is no route to the other end any more.
  * Others as connect(): -EACCES, -EHOSTUNREACH, -ENODEV.
@@ -3777,6 +3798,7 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the tunnel.
  * -EINVAL: neither ingress nor egress; groups isn't such a list; CASTIO_BRIDGE_ASK without egress, or with
  *   CASTIO_BRIDGE_OWN_DATAGRAMS; a flag, least_ttl or least_scope isn't valid; struct_size is too small.
  * -EPERM: this takes CAP_NET_RAW: all groups, those asked for, a group without a port, CASTIO_BRIDGE_ASK.
@@ -3808,6 +3830,7 @@ void castio_bridge_close(struct castio_bridge *bridge);
  * Returns the descriptor.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: bridge is NULL.
  *
  * Since 0.1.0. See poll(2).
@@ -3824,6 +3847,7 @@ int castio_bridge_fd(struct castio_bridge *bridge);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: bridge or timeout_ms is NULL.
  *
  * One thread at a time. Since 0.1.0. See poll(2).
@@ -3839,6 +3863,7 @@ int castio_bridge_timeout_ms(struct castio_bridge *bridge, int *timeout_ms);
  * Returns how many packets went on, in both directions.
  *
  * Errors:
+ * -EBUSY: another call is in the bridge or in its tunnel.
  * -EFAULT: bridge is NULL. -ENETDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: a socket, or the kernel's news of
  *   interfaces, can't be read now; the next call tries again.
  *
@@ -3869,6 +3894,7 @@ int castio_bridge_run(struct castio_bridge *bridge, int timeout_ms);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: bridge or info is NULL. -EINVAL: struct_size is too small.
  *
  * One thread at a time. Since 0.1.0.
@@ -3932,6 +3958,7 @@ void castio_amt_close(struct castio_amt *amt);
  * Returns 0. castio_amt_info tells whether a relay has taken it.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EADDRINUSE: this is joined already; or the group is joined whole and now by source, or the reverse.
  * -EINVAL: group or source isn't an address of its kind; or the group never leaves its link or host
  *   (224.0.0.0/24, ff01::, ff02::).
@@ -3967,6 +3994,7 @@ int castio_amt_join_addr(struct castio_amt *amt,
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EADDRNOTAVAIL: this isn't joined.
  * -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_amt_join. -EFAULT: amt or group is NULL.
  *
@@ -3999,6 +4027,7 @@ int castio_amt_leave_addr(struct castio_amt *amt,
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EINVAL: mode is neither; group or a source isn't an address of its kind.
  * -ENODEV: an address names an interface behind % that isn't there.
  * -EAFNOSUPPORT: families that disagree. -EFAULT: amt, group, sources or one of them is NULL.
@@ -4037,6 +4066,7 @@ int castio_amt_set_source_filter_addr(struct castio_amt *amt,
  * Returns the descriptor.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: amt is NULL.
  *
  * Since 0.1.0. See poll(2), epoll(7).
@@ -4054,6 +4084,7 @@ int castio_amt_fd(struct castio_amt *amt);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: amt or timeout_ms is NULL.
  *
  * One thread at a time. Since 0.1.0. See poll(2).
@@ -4071,6 +4102,7 @@ int castio_amt_timeout_ms(struct castio_amt *amt,
  * Returns 1 if castio_amt_receive has something to give, else 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: amt is NULL. -ENOMEM, -ENOBUFS: the kernel had no room; the next call tries again.
  *
  * One thread at a time. Since 0.1.0.
@@ -4091,6 +4123,7 @@ int castio_amt_process(struct castio_amt *amt);
  * Returns how many views are filled.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed. Whether the relay
  *   answers at all castio_amt_info tells.
  * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: amt is NULL, or views
@@ -4112,6 +4145,7 @@ ssize_t castio_amt_receive(struct castio_amt *amt,
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EINVAL: struct_size is too small. -EFAULT: amt or info is NULL.
  *
  * One thread at a time. Since 0.1.0.
@@ -4222,6 +4256,7 @@ void castio_amt_relay_close(struct castio_amt_relay *relay);
  * Returns the descriptor.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: relay is NULL.
  *
  * Since 0.1.0. See poll(2).
@@ -4238,6 +4273,7 @@ int castio_amt_relay_fd(struct castio_amt_relay *relay);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: relay or timeout_ms is NULL.
  *
  * One thread at a time. Since 0.1.0. See poll(2).
@@ -4255,6 +4291,7 @@ int castio_amt_relay_timeout_ms(struct castio_amt_relay *relay, int *timeout_ms)
  * Returns how many messages and packets came in.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: relay is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room for something; the
  *   next call goes on.
  *
@@ -4271,6 +4308,7 @@ int castio_amt_relay_process(struct castio_amt_relay *relay);
  * Returns 0 when the time has passed.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: relay is NULL. Others as castio_amt_relay_process.
  *
  * One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
@@ -4288,6 +4326,7 @@ int castio_amt_relay_run(struct castio_amt_relay *relay, int timeout_ms);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: relay or info is NULL. -EINVAL: struct_size is too small.
  *
  * One thread at a time. Since 0.1.0.
@@ -4305,6 +4344,7 @@ int castio_amt_relay_info(struct castio_amt_relay *relay, struct castio_amt_rela
  * Returns the length of the whole text in bytes, without the NUL.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: relay is NULL, or buf with a length. -EOVERFLOW: longer than an int can tell.
  *
  * One thread at a time. Since 0.1.0. See RFC 8259.
@@ -4392,6 +4432,7 @@ void castio_subscription_close(struct castio_subscription *subscription);
  * Returns the descriptor.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: subscription is NULL.
  *
  * Since 0.1.0. See poll(2), epoll(7).
@@ -4410,6 +4451,7 @@ int castio_subscription_fd(struct castio_subscription *subscription);
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: subscription or timeout_ms is NULL.
  *
  * One thread at a time. Since 0.1.0. See poll(2).
@@ -4426,6 +4468,7 @@ int castio_subscription_timeout_ms(struct castio_subscription *subscription,
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EFAULT: subscription is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room; the next call
  *   tries again.
  *
@@ -4447,6 +4490,7 @@ int castio_subscription_process(struct castio_subscription *subscription);
  * Returns how many views are filled.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
  * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: subscription is NULL,
  * or views with a capacity. Others as castio_subscription_process.
@@ -4467,6 +4511,7 @@ ssize_t castio_subscription_receive(struct castio_subscription *subscription,
  * Returns 0.
  *
  * Errors:
+ * -EBUSY: another call is in the handle.
  * -EINVAL: struct_size is too small. -EFAULT: subscription or info is NULL.
  *
  * One thread at a time. Since 0.1.0.

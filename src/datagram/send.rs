@@ -20,7 +20,7 @@ use crate::sys::memory::Gather;
 use crate::sys::mmsg::{self, Destination, Filling, MESSAGES_MAX, SendBatch};
 use crate::sys::option::{self, Family, IntOption, SocketType};
 use crate::sys::poll::Events;
-use crate::sys::socket::{self, Flags};
+use crate::sys::socket::{self, Flags, KeptMemory};
 
 /// How long to leave a socket alone that poll(2) calls writable and that takes nothing.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -79,8 +79,8 @@ pub struct Sender<'fd> {
 pub struct Options {
     /// Segments (UDP_SEGMENT).
     pub segmentation: bool,
-    /// Sends large messages without copying (MSG_ZEROCOPY).
-    pub zerocopy: bool,
+    /// Sends large messages without copying (MSG_ZEROCOPY), whose memory the caller keeps.
+    pub zerocopy: Option<KeptMemory>,
     /// The most payload that leaves in a second; 0 is no limit.
     pub bytes_per_second: u64,
 }
@@ -102,7 +102,7 @@ impl<'fd> Sender<'fd> {
         if option::socket_type(fd)? == SocketType::Stream {
             return Err(Errno::EPROTOTYPE);
         }
-        let zerocopy = if zerocopy { ZeroCopy::on(fd)? } else { ZeroCopy::off() };
+        let zerocopy = zerocopy.map_or_else(|| Ok(ZeroCopy::off()), |memory| ZeroCopy::on(fd, memory))?;
         if bytes_per_second > 0 {
             option::set_pacing_rate(fd, bytes_per_second)?;
         }
@@ -249,7 +249,7 @@ fn send_uncopied(
     zerocopy: &mut ZeroCopy,
     flags: Flags,
 ) -> Result<usize> {
-    match batch.send(fd, flags.and(Flags::ZEROCOPY)) {
+    match batch.send(fd, flags.and(zerocopy.flags())) {
         Ok(messages) => {
             zerocopy.count(messages);
             Ok(messages)

@@ -60,13 +60,11 @@ const _: () = assert!(NAME_SIZE == 16, "the header can't name NAME_SIZE");
 /// Any thread. Since 0.1.0. See getifaddrs(3), netdevice(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_list_interfaces(out: *mut castio_interface, capacity: usize) -> ssize_t {
-    // SAFETY: the header asks for an array, its first element's size set.
-    guard(|| unsafe {
-        let elements = convert::Elements::new(out, capacity)?;
+    guard(|| {
+        // SAFETY: NULL or so many structs of the size that the first one says, as the header asks.
+        let mut out = unsafe { convert::Filled::new(out, capacity)? };
         let entries = interface::list()?;
-        for (index, entry) in entries.iter().take(capacity).enumerate() {
-            elements.put(index, element(entry, elements.stride()));
-        }
+        entries.iter().for_each(|entry| out.push(element(entry, out.struct_size())));
         Ok(entries.len())
     })
 }

@@ -9,6 +9,7 @@ use libc::{sockaddr, socklen_t};
 use super::amt::{self, castio_amt_options};
 use super::convert::{self, Place};
 use super::guard::guard;
+use super::handle::{self, Handle, opaque};
 use crate::address::Scoped;
 use crate::error::{Errno, Result};
 use crate::multicast::endpoint;
@@ -18,7 +19,8 @@ use crate::sys::multicast::Target;
 use crate::tunnel::subscribe::Subscription;
 
 /// Receives one group wherever it comes from: see castio_subscribe().
-pub struct castio_subscription(Subscription<'static>);
+pub struct castio_subscription(Handle<Subscription<'static>>);
+opaque!(castio_subscription, Subscription<'static>);
 
 /// How a subscription works: see castio_subscribe(). All zero but struct_size is the default.
 #[repr(C)]
@@ -76,13 +78,16 @@ pub unsafe extern "C" fn castio_subscribe(
     options: *const castio_subscribe_options,
     out: *mut *mut castio_subscription,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, NULL or a struct of the size that it says, and a
-    // place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        let (group, selector) = selector::of_text(convert::text(group)?, convert::optional_text(interfaces))?;
-        let source = convert::optional_text(source).map(Scoped::parse).transpose()?.map(|source| source.ip);
-        place.put(open(group, port, source, selector, options)?);
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (group, source, interfaces) =
+            unsafe { (convert::text(group)?, convert::optional_text(source), convert::optional_text(interfaces)) };
+        let (group, selector) = selector::of_text(group, interfaces)?;
+        let source = source.map(Scoped::parse).transpose()?.map(|source| source.ip);
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        place.put(unsafe { open(group, port, source, selector, options)? });
         Ok(())
     })
 }
@@ -104,17 +109,15 @@ pub unsafe extern "C" fn castio_subscribe_addr(
     options: *const castio_subscribe_options,
     out: *mut *mut castio_subscription,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths, NULL or a struct of the size that it says, and
-    // a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        let address = convert::address(group, group_len)?;
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (address, source) =
+            unsafe { (convert::address(group, group_len)?, convert::optional_ip(source, source_len)?) };
         let (group, selector) = selector::of_index(Scoped::from(address), ifindex)?;
-        let source = match source.is_null() {
-            true => None,
-            false => Some(convert::address(source, source_len)?.ip().to_canonical()),
-        };
-        place.put(open(group, address.port(), source, selector, options)?);
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        place.put(unsafe { open(group, address.port(), source, selector, options)? });
         Ok(())
     })
 }
@@ -140,7 +143,7 @@ unsafe fn open(
     let wait = Duration::from_millis(if chosen.fallback_ms == 0 { 4000 } else { chosen.fallback_ms.into() });
     let socket = endpoint::open_bound(Target { group, interface: 0 }, port)?;
     let subscription = Subscription::open(socket, Key { group, source }, port, selector, settings, wait)?;
-    Ok(Box::into_raw(Box::new(castio_subscription(subscription))))
+    Ok(handle::open(subscription))
 }
 
 /// Leaves the group by both ways, and frees the handle. NULL is fine.
@@ -148,18 +151,6 @@ unsafe fn open(
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_subscription_close(subscription: *mut castio_subscription) {
-    guard(|| {
-        if !subscription.is_null() {
-            // SAFETY: made by castio_subscribe, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(subscription) });
-        }
-        Ok(())
-    });
-}
-
-/// # Safety
-/// NULL, or a handle that nobody else uses meanwhile.
-pub(super) unsafe fn handle<'call>(subscription: *mut castio_subscription) -> Result<&'call mut Subscription<'static>> {
-    // SAFETY: promised by the caller.
-    unsafe { subscription.as_mut() }.map(|handle| &mut handle.0).ok_or(Errno::EFAULT)
+    // SAFETY: NULL or from castio_subscribe, and closed once, as the header asks.
+    guard(|| Ok(unsafe { handle::close(subscription) }));
 }

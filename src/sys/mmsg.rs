@@ -187,7 +187,7 @@ impl<'a> Filling<'_, 'a> {
                     last.iov_len += entry.iov_len;
                 }
                 _ => {
-                    lists.push(*entry);
+                    lists.push(entry);
                     count += 1;
                 }
             }

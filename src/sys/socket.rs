@@ -31,8 +31,11 @@ impl Flags {
     pub const OOB: Flags = Flags(libc::MSG_OOB);
     /// Descriptors that come by control data are closed on exec (`MSG_CMSG_CLOEXEC`).
     pub(super) const CLOSE_ON_EXEC: Flags = Flags(libc::MSG_CMSG_CLOEXEC);
-    /// The kernel reads the memory later.
-    pub const ZEROCOPY: Flags = Flags(libc::MSG_ZEROCOPY);
+
+    /// The kernel reads the memory later (`MSG_ZEROCOPY`).
+    pub const fn zerocopy(_: KeptMemory) -> Flags {
+        Flags(libc::MSG_ZEROCOPY)
+    }
 
     /// Both.
     pub const fn and(self, other: Flags) -> Flags {
@@ -41,6 +44,19 @@ impl Flags {
 
     pub(super) const fn raw(self) -> libc::c_int {
         self.0
+    }
+}
+
+/// Says that memory stays as it is after it was sent, until the kernel tells that it has read it
+/// (MSG_ZEROCOPY): longer than any lifetime of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptMemory(());
+
+impl KeptMemory {
+    /// # Safety
+    /// So it is with all memory that is sent by means of this.
+    pub unsafe fn promised() -> KeptMemory {
+        KeptMemory(())
     }
 }
 

@@ -244,7 +244,7 @@ impl Egress {
 
 fn sender(family: Family, interface: u32, is_raw: bool) -> Result<Sender<'static>> {
     let owned = open_socket(family, interface, is_raw)?;
-    let options = Options { segmentation: !is_raw, zerocopy: false, bytes_per_second: 0 };
+    let options = Options { segmentation: !is_raw, zerocopy: None, bytes_per_second: 0 };
     Sender::open(owned, options)
 }
 

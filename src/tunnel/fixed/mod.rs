@@ -96,7 +96,7 @@ impl Tunnel {
         if options.mtu > ends.shape.largest() {
             return Err(Errno::EINVAL);
         }
-        let sending = SenderOptions { segmentation: kind.is_udp(), zerocopy: false, bytes_per_second: 0 };
+        let sending = SenderOptions { segmentation: kind.is_udp(), zerocopy: None, bytes_per_second: 0 };
         let outlet = |socket: OwnedFd| Ok(Outlet { sender: Sender::open(socket, sending)?, may_fragment: false });
         let senders = sockets.into_iter().map(outlet).collect::<Result<Vec<_>>>()?;
         let readable = if senders.len() > 1 { Some(Readable::new(senders.len())?) } else { None };

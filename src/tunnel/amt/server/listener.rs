@@ -42,7 +42,7 @@ impl Listener {
     pub fn open(address: SocketAddr, mtu: usize) -> Result<Listener> {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         let socket = socket::udp_socket(family.domain())?;
-        let options = Options { segmentation: true, zerocopy: false, bytes_per_second: 0 };
+        let options = Options { segmentation: true, zerocopy: None, bytes_per_second: 0 };
         let sender = Sender::open(socket, options)?;
         let fd = sender.fd();
         let discover = match family {
