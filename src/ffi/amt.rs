@@ -127,7 +127,7 @@ pub(super) unsafe fn settings(relays: *const c_char, options: *const castio_amt_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_close(amt: *mut castio_amt) {
     // SAFETY: NULL or from castio_amt_open, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(amt) }));
+    guard(|| unsafe { handle::close(amt) });
 }
 
 /// Receives a group, or one source of it, from now on, and asks the relay for it, at once if there is one.

@@ -176,7 +176,7 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_relay_close(relay: *mut castio_amt_relay) {
     // SAFETY: NULL or from castio_amt_relay_open, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(relay) }));
+    guard(|| unsafe { handle::close(relay) });
 }
 
 /// The descriptor to poll() for POLLIN: call castio_amt_relay_process when it is readable. It belongs to

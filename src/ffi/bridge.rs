@@ -112,11 +112,11 @@ pub unsafe extern "C" fn castio_bridge_open(
         // SAFETY: NULL or a place for the result, as the header asks.
         let place = unsafe { Place::new(out)? };
         // SAFETY: NULL or an open handle, as the header asks.
-        let mut entered = unsafe { enter(tunnel)? };
+        let entered = unsafe { enter(tunnel)? };
         // SAFETY: NULL or a struct of the size that it says, as the header asks.
         let options = unsafe { convert::options(options)? }.ok_or(Errno::EFAULT)?;
         // SAFETY: NULL or text that ends in a NUL in each, as the header asks.
-        let bridge = Bridge::open(&mut entered, unsafe { chosen(&options)? })?;
+        let bridge = Bridge::open(&entered, unsafe { chosen(&options)? })?;
         place.put(handle::open(OnTunnel { bridge, tunnel }));
         Ok(())
     })
@@ -154,7 +154,7 @@ unsafe fn chosen<'call>(options: &castio_bridge_options) -> Result<Options<'call
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_close(bridge: *mut castio_bridge) {
     // SAFETY: NULL or from castio_bridge_open, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(bridge) }));
+    guard(|| unsafe { handle::close(bridge) });
 }
 
 /// The descriptor to poll() for POLLIN: call castio_bridge_process when it is readable. It belongs to the

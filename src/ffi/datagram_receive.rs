@@ -94,7 +94,7 @@ pub unsafe extern "C" fn castio_receiver_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_receiver_close(receiver: *mut castio_receiver) {
     // SAFETY: NULL or from castio_receiver_open, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(receiver) }));
+    guard(|| unsafe { handle::close(receiver) });
 }
 
 /// Receives datagrams: recvmmsg(). Waits until there is one, and takes as many as there are, without

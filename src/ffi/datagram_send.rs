@@ -89,7 +89,7 @@ pub unsafe extern "C" fn castio_sender_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_sender_close(sender: *mut castio_sender) {
     // SAFETY: NULL or from castio_sender_open, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(sender) }));
+    guard(|| unsafe { handle::close(sender) });
 }
 
 /// Sends datagrams, in order: sendmmsg(), and for runs of them to one destination and of one size (the

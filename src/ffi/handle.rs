@@ -73,17 +73,18 @@ pub(super) unsafe fn enter<'call, H: Opaque>(handle: *const H) -> Result<Entered
     }
 }
 
-/// Ends a handle: at once, or at the end of the call that is in it. NULL is none.
+/// Ends a handle: at once, or at the end of the call that is in it. NULL is none. Never fails.
 ///
 /// # Safety
 /// As for [`enter`], and it is closed once.
-pub(super) unsafe fn close<H: Opaque>(handle: *mut H) {
-    let Some(at) = NonNull::new(handle) else { return };
+pub(super) unsafe fn close<H: Opaque>(handle: *mut H) -> Result<()> {
+    let Some(at) = NonNull::new(handle) else { return Ok(()) };
     // SAFETY: not NULL, so it wasn't freed.
     if unsafe { at.as_ref().handle().state.swap(CLOSED, Ordering::AcqRel) } == FREE {
         // SAFETY: `open` gave it, and no call is in it or can begin.
         drop(unsafe { Box::from_raw(at.as_ptr()) });
     }
+    Ok(())
 }
 
 /// A call that is in a handle, until this is dropped.
@@ -138,8 +139,8 @@ mod tests {
             drop(first);
             assert!(enter(handle).is_ok());
             assert_eq!(enter(std::ptr::null::<Counted>()).err(), Some(Errno::EFAULT));
-            close(handle);
-            close(std::ptr::null_mut::<Counted>());
+            close(handle).unwrap();
+            close(std::ptr::null_mut::<Counted>()).unwrap();
         }
     }
 
@@ -150,7 +151,7 @@ mod tests {
         // SAFETY: a call is in it until `call` is dropped.
         unsafe {
             let call = enter(handle).unwrap();
-            close(handle);
+            close(handle).unwrap();
             assert_eq!(Arc::strong_count(&*call), 2, "the call still has it");
             assert_eq!(enter(handle).err(), Some(Errno::EBUSY));
             drop(call);

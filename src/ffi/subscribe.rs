@@ -152,5 +152,5 @@ unsafe fn open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_subscription_close(subscription: *mut castio_subscription) {
     // SAFETY: NULL or from castio_subscribe, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(subscription) }));
+    guard(|| unsafe { handle::close(subscription) });
 }

@@ -164,7 +164,7 @@ unsafe fn options_of(options: *const castio_tunnel_options) -> Result<(Options, 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_tunnel_close(tunnel: *mut castio_tunnel) {
     // SAFETY: NULL or from castio_tunnel_open, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(tunnel) }));
+    guard(|| unsafe { handle::close(tunnel) });
 }
 
 /// Sends whole IP packets to the other end, in order: sendmmsg(), and for runs of one size over UDP

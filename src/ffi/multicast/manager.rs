@@ -104,7 +104,7 @@ pub unsafe extern "C" fn castio_membership_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_membership_close(membership: *mut castio_membership) {
     // SAFETY: NULL or from castio_membership_open, and closed once, as the header asks.
-    guard(|| Ok(unsafe { handle::close(membership) }));
+    guard(|| unsafe { handle::close(membership) });
 }
 
 /// Wishes for a group, or for one source of it, on some interfaces: joins it on those that there are,
