@@ -154,6 +154,11 @@ impl<T> Filled<T> {
         self.stride
     }
 
+    /// How many there is room for in all.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// How many are filled.
     pub(super) fn count(&self) -> usize {
         self.count
