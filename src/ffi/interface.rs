@@ -112,10 +112,12 @@ fn element(entry: &Entry, struct_size: usize) -> castio_interface {
 /// Any thread. Since 0.1.0. See if_nametoindex(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_interface_index(interface: *const c_char, out: *mut c_uint) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        place.put(interface::resolve(convert::text(interface)?)?);
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let interface = unsafe { convert::text(interface)? };
+        place.put(interface::resolve(interface)?);
         Result::Ok(())
     })
 }
