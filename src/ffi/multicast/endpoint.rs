@@ -35,10 +35,10 @@ pub unsafe extern "C" fn castio_open_receiver(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, or NULL.
-    guard(|| unsafe {
-        let target = target(group, interface)?;
-        let source = convert::optional_text(source).map(Scoped::parse).transpose()?;
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (target, source) = unsafe { (target(group, interface)?, convert::optional_text(source)) };
+        let source = source.map(Scoped::parse).transpose()?;
         endpoint::open_receiver(target, port, source.map(|source| source.ip)).map(IntoRawFd::into_raw_fd)
     })
 }
@@ -58,14 +58,12 @@ pub unsafe extern "C" fn castio_open_receiver_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let port = convert::address(group, group_len)?.port();
-        let source = match source.is_null() {
-            true => None,
-            false => Some(convert::address(source, source_len)?.ip().to_canonical()),
-        };
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, port) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(group, group_len)?.port()) };
+        // SAFETY: likewise.
+        let source = unsafe { convert::optional_ip(source, source_len)? };
         endpoint::open_receiver(target, port, source).map(IntoRawFd::into_raw_fd)
     })
 }
@@ -97,8 +95,11 @@ pub unsafe extern "C" fn castio_open_sender(
     interface: *const c_char,
     ttl: c_int,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, or NULL.
-    guard(|| unsafe { endpoint::open_sender(target(group, interface)?, port, ttl).map(IntoRawFd::into_raw_fd) })
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let target = unsafe { target(group, interface)? };
+        endpoint::open_sender(target, port, ttl).map(IntoRawFd::into_raw_fd)
+    })
 }
 
 /// castio_open_sender by socket address: makes a NEW descriptor, yours to close.
@@ -115,10 +116,10 @@ pub unsafe extern "C" fn castio_open_sender_addr(
     ifindex: c_uint,
     ttl: c_int,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let port = convert::address(group, group_len)?.port();
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, port) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(group, group_len)?.port()) };
         endpoint::open_sender(target, port, ttl).map(IntoRawFd::into_raw_fd)
     })
 }

@@ -33,8 +33,8 @@ use crate::multicast::membership;
 /// Any thread. Since 0.1.0. See ip(7), RFC 3678.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, interface: *const c_char) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::join(descriptor(fd)?, target(group, interface)?) })
+    // SAFETY: NULL or text that ends in a NUL, as the header asks.
+    guard(|| membership::join(descriptor(fd)?, unsafe { target(group, interface)? }))
 }
 
 /// Leaves a group with all its sources: setsockopt(IP_DROP_MEMBERSHIP) or
@@ -59,8 +59,8 @@ pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, inte
 /// Any thread. Since 0.1.0. See ip(7), RFC 3678.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_leave_group(fd: c_int, group: *const c_char, interface: *const c_char) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::leave(descriptor(fd)?, target(group, interface)?) })
+    // SAFETY: NULL or text that ends in a NUL, as the header asks.
+    guard(|| membership::leave(descriptor(fd)?, unsafe { target(group, interface)? }))
 }
 
 /// Joins one source of a group (source-specific multicast); more sources by more calls.
@@ -93,8 +93,11 @@ pub unsafe extern "C" fn castio_join_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::join_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { (target(group, interface)?, host(source)?) });
+        membership::join_source(fd, target, source)
+    })
 }
 
 /// Leaves one source of a group; the last one leaves the group. setsockopt(MCAST_LEAVE_SOURCE_GROUP).
@@ -124,8 +127,11 @@ pub unsafe extern "C" fn castio_leave_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::leave_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { (target(group, interface)?, host(source)?) });
+        membership::leave_source(fd, target, source)
+    })
 }
 
 /// Takes one source out of a group that is joined for any: setsockopt(MCAST_BLOCK_SOURCE).
@@ -156,8 +162,11 @@ pub unsafe extern "C" fn castio_block_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::block_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { (target(group, interface)?, host(source)?) });
+        membership::block_source(fd, target, source)
+    })
 }
 
 /// Lets a blocked source in again: setsockopt(MCAST_UNBLOCK_SOURCE).
@@ -187,8 +196,11 @@ pub unsafe extern "C" fn castio_unblock_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::unblock_source(descriptor(fd)?, target(group, interface)?, host(source)?) })
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { (target(group, interface)?, host(source)?) });
+        membership::unblock_source(fd, target, source)
+    })
 }
 
 /// A source in text.

@@ -24,8 +24,8 @@ pub unsafe extern "C" fn castio_join_group_addr(
     group_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length.
-    guard(|| unsafe { membership::join(descriptor(fd)?, target_addr(group, group_len, ifindex)?) })
+    // SAFETY: NULL or addresses of these lengths, as the header asks.
+    guard(|| membership::join(descriptor(fd)?, unsafe { target_addr(group, group_len, ifindex)? }))
 }
 
 /// castio_leave_group by socket address.
@@ -43,8 +43,8 @@ pub unsafe extern "C" fn castio_leave_group_addr(
     group_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length.
-    guard(|| unsafe { membership::leave(descriptor(fd)?, target_addr(group, group_len, ifindex)?) })
+    // SAFETY: NULL or addresses of these lengths, as the header asks.
+    guard(|| membership::leave(descriptor(fd)?, unsafe { target_addr(group, group_len, ifindex)? }))
 }
 
 /// castio_join_source by socket address.
@@ -65,11 +65,11 @@ pub unsafe extern "C" fn castio_join_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
-        membership::join_source(descriptor(fd)?, target, source)
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(source, source_len)?) };
+        membership::join_source(descriptor(fd)?, target, source.ip().to_canonical())
     })
 }
 
@@ -91,11 +91,11 @@ pub unsafe extern "C" fn castio_leave_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
-        membership::leave_source(descriptor(fd)?, target, source)
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(source, source_len)?) };
+        membership::leave_source(descriptor(fd)?, target, source.ip().to_canonical())
     })
 }
 
@@ -117,11 +117,11 @@ pub unsafe extern "C" fn castio_block_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
-        membership::block_source(descriptor(fd)?, target, source)
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(source, source_len)?) };
+        membership::block_source(descriptor(fd)?, target, source.ip().to_canonical())
     })
 }
 
@@ -143,10 +143,10 @@ pub unsafe extern "C" fn castio_unblock_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let source = convert::address(source, source_len)?.ip().to_canonical();
-        membership::unblock_source(descriptor(fd)?, target, source)
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(source, source_len)?) };
+        membership::unblock_source(descriptor(fd)?, target, source.ip().to_canonical())
     })
 }
