@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Errno, Result};
+use crate::sys::descriptor::Descriptor;
 use crate::sys::option::{self, IntOption};
 use crate::sys::process::{self, PerProcess};
 use crate::sys::status;
@@ -79,7 +80,7 @@ fn needs() -> MutexGuard<'static, Needs> {
 /// One handle's use of the caller's socket. Options that it has set get their value back when the last handle
 /// that needs them is dropped.
 pub struct Borrowed<'fd> {
-    fd: BorrowedFd<'fd>,
+    fd: Descriptor<'fd>,
     identity: Identity,
     origin: Origin,
     options: Vec<(IntOption, i32)>,
@@ -87,13 +88,16 @@ pub struct Borrowed<'fd> {
 
 impl<'fd> Borrowed<'fd> {
     /// `EBADF`, `ENOTSOCK` as getsockopt(2).
-    pub fn new(fd: BorrowedFd<'fd>) -> Result<Borrowed<'fd>> {
-        Ok(Borrowed { fd, identity: Identity::of(fd)?, origin: Origin::here(), options: Vec::new() })
+    pub fn new(fd: impl Into<Descriptor<'fd>>) -> Result<Borrowed<'fd>> {
+        let fd = fd.into();
+        let identity = Identity::of(fd.as_fd())?;
+        Ok(Borrowed { fd, identity, origin: Origin::here(), options: Vec::new() })
     }
 
     /// The descriptor.
-    pub fn fd(&self) -> BorrowedFd<'fd> {
-        self.fd
+    #[inline]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// `false` in a child after fork(2), where the handle is a copy.
@@ -103,18 +107,18 @@ impl<'fd> Borrowed<'fd> {
 
     /// Whether this process opened the handle, and the descriptor still refers to the same socket.
     pub fn is_own(&self) -> bool {
-        self.origin.is_here() && Identity::of(self.fd) == Ok(self.identity)
+        self.origin.is_here() && Identity::of(self.fd()) == Ok(self.identity)
     }
 
     /// Sets an option to the value that this handle needs, as long as it is open.
     pub fn require(&mut self, option: IntOption, value: i32) -> Result<()> {
         if !self.origin.is_here() {
-            return option.set(self.fd, value);
+            return option.set(self.fd(), value);
         }
         let mut needs = needs();
-        let before = option.get(self.fd)?;
+        let before = option.get(self.fd())?;
         if before != value {
-            option.set(self.fd, value)?;
+            option.set(self.fd(), value)?;
         }
         match needs.get_mut(&(self.identity, Change::Option(option))) {
             Some(need) => need.handles += 1,
@@ -180,9 +184,9 @@ impl Drop for Borrowed<'_> {
         for (option, value) in &self.options {
             let before = release(&mut needs, self.identity, Change::Option(*option));
             // Another value is somebody else's choice.
-            if let Some(before) = before.filter(|_| is_own && option.get(self.fd) == Ok(*value)) {
+            if let Some(before) = before.filter(|_| is_own && option.get(self.fd()) == Ok(*value)) {
                 // The socket may be closed meanwhile, and nobody is left to tell.
-                let _ = option.set(self.fd, before);
+                let _ = option.set(self.fd(), before);
             }
         }
     }

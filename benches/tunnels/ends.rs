@@ -78,7 +78,7 @@ pub fn source(end: &End, window: u64, time: Duration, shared: &Shared) {
         }
         Way::Trains { device } => {
             let socket = sending_socket(device, end.source);
-            let sending = Options { segmentation: true, zerocopy: false, bytes_per_second: 0 };
+            let sending = Options { segmentation: true, zerocopy: None, bytes_per_second: 0 };
             let mut sender = Sender::open(socket.as_fd(), sending).unwrap();
             let to = SocketAddress::from(SocketAddr::from((end.group, PORT)));
             let memory = payload.repeat(BATCH);

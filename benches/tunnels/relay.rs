@@ -78,7 +78,7 @@ pub fn gateways(tunnels: usize, groups: usize, shared: &Shared) {
     let fd = socket.as_fd();
     let set = IntOption::RECEIVE_BUFFER_FORCE.set(fd, 64 << 20);
     set.or_else(|_| IntOption::RECEIVE_BUFFER.set(fd, 64 << 20)).unwrap();
-    let sending = Options { segmentation: false, zerocopy: false, bytes_per_second: 0 };
+    let sending = Options { segmentation: false, zerocopy: None, bytes_per_second: 0 };
     let mut sender = Sender::open(fd, sending).unwrap();
     let mut receiver = Receiver::open(fd, 64, 1 << 16, true, true).unwrap();
     let to = SocketAddress::from(SocketAddr::from((RELAY, AMT_PORT)));
@@ -231,7 +231,7 @@ impl<'a> Datagrams<'a> for Said<'a> {
 /// The stream: bursts of so many packets, as fast as the relay takes them, for so long.
 pub fn stream(burst: usize, time: Duration, shared: &Shared) {
     let socket = sending_socket("veth1", SOURCE);
-    let sending = Options { segmentation: true, zerocopy: false, bytes_per_second: 0 };
+    let sending = Options { segmentation: true, zerocopy: None, bytes_per_second: 0 };
     let mut sender = Sender::open(socket.as_fd(), sending).unwrap();
     let to = SocketAddress::from(SocketAddr::from((group(0), PORT)));
     let memory = vec![7; SIZE * burst];

@@ -10,9 +10,10 @@ use std::os::fd::BorrowedFd;
 use crate::borrowed::Borrowed;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
-use crate::sys::mmsg::{MESSAGES_MAX, Packet, ReceiveRing};
+use crate::sys::mmsg::{Control, Location, MESSAGES_MAX, Packet, ReceiveRing};
 use crate::sys::option::{self, Family, IntOption, SocketType};
 use crate::sys::packet::LinkAddress;
+use crate::sys::poll::{self, Events};
 use crate::waiter::Waiter;
 
 /// A train can be as long as a datagram: a smaller slot would cut it.
@@ -41,6 +42,11 @@ impl<'r> View<'r> {
         bytes.unwrap_or_default()
     }
 
+    /// Where its slot lies, for C.
+    pub fn location(&self) -> Location {
+        self.slots.location(self.slot, self.packet)
+    }
+
     /// Who sent it, if that is an IP address.
     pub fn source(&self) -> Option<SocketAddr> {
         self.slots.source(self.slot)
@@ -54,10 +60,9 @@ pub struct Reader {
     /// Slots that were filled since they were all free, and the next one to look at.
     filled: usize,
     next: usize,
-    /// The slot that is being handed out, and how many of its bytes are.
-    current: Option<Packet>,
-    /// Or was, when its last datagram has been.
-    last: Option<Packet>,
+    /// What is in the slot before that one, whether there is more of it to hand out, and from where on.
+    packet: Packet,
+    has_rest: bool,
     offset: usize,
 }
 
@@ -68,12 +73,12 @@ impl Reader {
             return Err(Errno::EINVAL);
         }
         let ring = ReceiveRing::new(slots, slot_size)?;
-        Ok(Reader { ring, slots, filled: 0, next: 0, current: None, last: None, offset: 0 })
+        Ok(Reader { ring, slots, filled: 0, next: 0, packet: Packet::default(), has_rest: false, offset: 0 })
     }
 
     /// Whether there is something to hand out.
     pub fn has_more(&self) -> bool {
-        self.current.is_some() || self.next < self.filled
+        self.has_rest || self.next < self.filled
     }
 
     /// Whether a slot is free.
@@ -88,7 +93,7 @@ impl Reader {
 
     /// The slot that the next view is in.
     pub fn position(&self) -> usize {
-        if self.current.is_some() { self.next.saturating_sub(1) } else { self.next }
+        if self.has_rest { self.next.saturating_sub(1) } else { self.next }
     }
 
     /// A part of a slot, where a view was.
@@ -118,7 +123,7 @@ impl Reader {
 
     /// All slots are free: what was in them is gone.
     pub fn clear(&mut self) {
-        (self.filled, self.next, self.current) = (0, 0, None);
+        (self.filled, self.next, self.has_rest) = (0, 0, false);
     }
 
     /// Fills the free slots with what there is, without waiting.
@@ -134,14 +139,30 @@ impl Reader {
         }
     }
 
+    /// Which control data is received from now on.
+    pub fn set_control(&mut self, control: Control) {
+        self.ring.set_control(control);
+    }
+
+    /// The first filled slot with neither payload nor control data.
+    fn first_blank(&self) -> Option<usize> {
+        (0..self.filled).find(|slot| self.ring.is_blank(*slot))
+    }
+
+    /// Forgets what is in this slot and those behind it.
+    fn cut_at(&mut self, slot: usize) {
+        self.filled = slot;
+    }
+
     /// The next datagram. `total` is its socket's count of drops, as last told.
     pub fn next_view(&mut self, total: &mut u32) -> Option<View<'_>> {
         let mut drops = 0;
-        if self.current.is_none() {
+        if !self.has_rest {
             if self.next == self.filled {
                 return None;
             }
             let packet = self.ring.packet(self.next)?;
+            self.ring.keep_destination(self.next, &packet);
             self.next += 1;
             self.offset = 0;
             // Those that waited when the receiver was opened may tell of a time before.
@@ -149,14 +170,14 @@ impl Reader {
                 drops = told.wrapping_sub(*total);
                 *total = told;
             }
-            self.current = Some(packet);
+            (self.packet, self.has_rest) = (packet, true);
         }
         self.cut(drops)
     }
 
     /// The next datagram of the current slot. The last one gives the slot up.
     fn cut(&mut self, drops: u32) -> Option<View<'_>> {
-        let packet = self.current.as_ref()?;
+        let packet = &self.packet;
         let offset = self.offset;
         let size = packet.told.segment_size.unwrap_or(packet.true_len);
         let true_len = size.min(packet.true_len - offset);
@@ -164,16 +185,15 @@ impl Reader {
         self.offset += true_len;
         // What lies behind the end of the slot is gone, whole datagrams included.
         if self.offset >= packet.len {
-            self.last = self.current.take();
+            self.has_rest = false;
         }
-        let packet = self.current.as_ref().or(self.last.as_ref())?;
         let slot = self.next.checked_sub(1)?;
         Some(View { packet, offset, len, true_len, drops, slots: &self.ring, slot })
     }
 }
 
 /// The options by which the kernel tells of each datagram what it knows.
-pub fn telling(fd: BorrowedFd<'_>, coalesce: bool, details: bool) -> impl Iterator<Item = IntOption> {
+pub fn telling(fd: BorrowedFd<'_>, coalesce: bool, details: bool) -> impl Iterator<Item = IntOption> + use<> {
     let family = option::family(fd);
     // The kernel has one format for all of a socket's times: ours would take the caller's away.
     let formats =
@@ -218,6 +238,8 @@ pub struct Receiver<'fd> {
     drops: u32,
     /// Puts the options back.
     _socket: Borrowed<'fd>,
+    /// It is connected, and its end looks like an empty datagram.
+    is_seqpacket: bool,
 }
 
 impl<'fd> Receiver<'fd> {
@@ -225,17 +247,24 @@ impl<'fd> Receiver<'fd> {
     /// tell; those that were off are off again when the last
     /// handle that needs them is dropped. `EPROTOTYPE` on a stream.
     pub fn open(fd: BorrowedFd<'fd>, slots: usize, slot_size: usize, coalesce: bool, details: bool) -> Result<Self> {
-        if option::socket_type(fd)? == SocketType::Stream {
+        let kind = option::socket_type(fd)?;
+        if kind == SocketType::Stream {
             return Err(Errno::EPROTOTYPE);
         }
+        let is_seqpacket = kind == SocketType::SeqPacket;
         // The caller may have switched coalescing on before.
         let coalesces = coalesce || IntOption::UDP_GRO.get(fd).is_ok_and(|on| on != 0);
         let slot_size = if coalesces && slot_size > 0 { slot_size.max(TRAIN_BYTES) } else { slot_size };
-        let reader = Reader::new(slots, slot_size)?;
+        let mut reader = Reader::new(slots, slot_size)?;
         let drops = option::drops(fd).unwrap_or(0);
         let mut socket = Borrowed::new(fd)?;
-        tell_on(&mut socket, coalesce, details);
-        Ok(Receiver { fd, reader, drops, _socket: socket })
+        // An empty message has a time, the end has none.
+        tell_on(&mut socket, coalesce, details || is_seqpacket);
+        if option::is_unix(fd) {
+            let has_time = [IntOption::TIMESTAMP_NS, IntOption::TIMESTAMP].map(|option| option.get(fd).unwrap_or(0));
+            reader.set_control(if has_time == [0, 0] { Control::None } else { Control::Time });
+        }
+        Ok(Receiver { fd, reader, drops, _socket: socket, is_seqpacket })
     }
 
     /// All that is in a slot.
@@ -269,8 +298,21 @@ impl<'fd> Receiver<'fd> {
         loop {
             match self.reader.fill(self.fd) {
                 Err(Errno::EAGAIN) => waiter.wait(self.fd).map(drop)?,
-                result => return result,
+                result => return result.and_then(|()| self.stop_at_end()),
             }
         }
+    }
+
+    /// `EPIPE` if the end of a connection is all that came: the kernel gives an empty message for it, as
+    /// often as it is asked.
+    fn stop_at_end(&mut self) -> Result<()> {
+        if !self.is_seqpacket {
+            return Ok(());
+        }
+        let Some(blank) = self.reader.first_blank() else { return Ok(()) };
+        if poll::poll(self.fd, Events::RDHUP, 0)?.has(Events::RDHUP.and(Events::HUP)) {
+            self.reader.cut_at(blank);
+        }
+        if self.reader.has_more() { Ok(()) } else { Err(Errno::EPIPE) }
     }
 }

@@ -17,10 +17,11 @@ use super::zerocopy::ZeroCopy;
 use crate::borrowed::Borrowed;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
+use crate::sys::descriptor::Descriptor;
 use crate::sys::memory::Gather;
-use crate::sys::mmsg::{self, Destination, MESSAGES_MAX, SendBatch};
+use crate::sys::mmsg::{self, Destination, Filling, MESSAGES_MAX, SendBatch};
 use crate::sys::option::{self, Family, IntOption, SocketType};
-use crate::sys::socket::{self, Flags};
+use crate::sys::socket::{self, Flags, KeptMemory};
 use crate::waiter::Waiter;
 
 /// How a datagram leaves, where the socket's options don't say.
@@ -60,14 +61,13 @@ pub trait Datagrams<'a> {
 
 /// Sends on one socket, and remembers what segmentation is good for there.
 pub struct Sender<'fd> {
-    fd: BorrowedFd<'fd>,
+    /// Puts SO_ZEROCOPY back.
+    socket: Borrowed<'fd>,
     is_ipv6: bool,
     segmentation: Segmentation,
     pace: Pace,
     zerocopy: ZeroCopy,
-    /// Puts SO_ZEROCOPY back.
-    _socket: Borrowed<'fd>,
-    batch: SendBatch<'static>,
+    batch: SendBatch,
     /// How many datagrams each message of the batch carries.
     trains: Vec<Train>,
     /// For the rest of this call each datagram goes alone, so that the one that fails is found.
@@ -79,8 +79,8 @@ pub struct Sender<'fd> {
 pub struct Options {
     /// Segments (UDP_SEGMENT).
     pub segmentation: bool,
-    /// Sends large messages without copying (MSG_ZEROCOPY).
-    pub zerocopy: bool,
+    /// Sends large messages without copying (MSG_ZEROCOPY), whose memory the caller keeps.
+    pub zerocopy: Option<KeptMemory>,
     /// The most payload that leaves in a second; 0 is no limit.
     pub bytes_per_second: u64,
 }
@@ -95,30 +95,34 @@ struct Train {
 
 impl<'fd> Sender<'fd> {
     /// `EPROTOTYPE` on a stream; `EBUSY` if zero-copy sending can't have the error queue.
-    pub fn open(fd: BorrowedFd<'fd>, options: Options) -> Result<Self> {
+    pub fn open(socket: impl Into<Descriptor<'fd>>, options: Options) -> Result<Self> {
+        let mut socket = Borrowed::new(socket)?;
         let Options { segmentation, zerocopy, bytes_per_second } = options;
-        if option::socket_type(fd)? == SocketType::Stream {
+        if option::socket_type(socket.fd())? == SocketType::Stream {
             return Err(Errno::EPROTOTYPE);
         }
-        let mut socket = Borrowed::new(fd)?;
-        let zerocopy = if zerocopy { ZeroCopy::on(&mut socket)? } else { ZeroCopy::off() };
+        let zerocopy = zerocopy.map_or_else(|| Ok(ZeroCopy::off()), |memory| ZeroCopy::on(&mut socket, memory))?;
         if bytes_per_second > 0 {
-            option::set_pacing_rate(fd, bytes_per_second)?;
+            option::set_pacing_rate(socket.fd(), bytes_per_second)?;
         }
         // A kernel that doesn't know the option might ignore the control message and send a train as
         // one large datagram.
-        let works = segmentation && IntOption::UDP_SEGMENT.get(fd).is_ok();
+        let works = segmentation && IntOption::UDP_SEGMENT.get(socket.fd()).is_ok();
         Ok(Sender {
-            fd,
-            is_ipv6: option::family(fd) == Ok(Family::V6),
+            is_ipv6: option::family(socket.fd()) == Ok(Family::V6),
             segmentation: Segmentation::new(works),
             pace: Pace::new(bytes_per_second),
             zerocopy,
-            _socket: socket,
             batch: SendBatch::new(),
             trains: Vec::with_capacity(MESSAGES_MAX),
             alone: false,
+            socket,
         })
+    }
+
+    /// Its socket.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.fd()
     }
 
     /// Sends them in order; how many. `done` holds it too, on failure as well: then it is the index of
@@ -149,8 +153,8 @@ impl<'fd> Sender<'fd> {
                     Deadline::Now => return Err(Errno::EAGAIN),
                     _ => {
                         // Completions are told as POLLERR, and hold memory that the next send may need.
-                        self.zerocopy.collect(self.fd)?;
-                        waiter.wait(self.fd)?;
+                        self.zerocopy.collect(self.socket.fd())?;
+                        waiter.wait(self.socket.fd())?;
                     }
                 },
                 Err(error) => return Err(self.named(list, *done, error)),
@@ -161,7 +165,7 @@ impl<'fd> Sender<'fd> {
 
     #[cold]
     fn named<'a>(&self, list: &impl Datagrams<'a>, failed: usize, error: Errno) -> Errno {
-        list.get(failed).map_or(error, |datagram| refusal::named(self.fd, error, &datagram))
+        list.get(failed).map_or(error, |datagram| refusal::named(self.fd(), error, &datagram))
     }
 
     /// Sends one datagram of one buffer, if that is all there is to it: a batch of one then costs what
@@ -171,7 +175,7 @@ impl<'fd> Sender<'fd> {
         if !is_plain || self.pace.is_limited() || !self.zerocopy.is_off() {
             return Ok(false);
         }
-        match mmsg::send_to(self.fd, datagram.payload.prefix(usize::MAX), datagram.to, flags) {
+        match mmsg::send_to(self.fd(), datagram.payload.prefix(usize::MAX), datagram.to, flags) {
             Ok(_) => Ok(true),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
             Err(error) => Err(error),
@@ -180,16 +184,16 @@ impl<'fd> Sender<'fd> {
 
     /// Plans and sends one batch; how many datagrams of it went out.
     fn step<'a>(&mut self, list: &impl Datagrams<'a>, from: usize, bytes: usize, flags: Flags) -> Result<usize> {
-        let Sender { batch, trains, segmentation, .. } = self;
-        let batch = batch.cleared();
+        let Sender { socket, batch, trains, segmentation, .. } = self;
+        let mut batch = batch.filling();
         trains.clear();
-        let (fd, is_ipv6, alone) = (self.fd, self.is_ipv6, self.alone);
+        let (fd, is_ipv6, alone) = (socket.fd(), self.is_ipv6, self.alone);
         let plan = Plan { list, segmentation, fd, is_ipv6, alone, peer_is_ipv4: OnceCell::new() };
-        plan.fill(batch, trains, from, bytes)?;
+        plan.fill(&mut batch, trains, from, bytes)?;
         let smallest = trains.iter().map(|train| train.bytes).min().unwrap_or(0);
         let result = match self.zerocopy.is_worthwhile(smallest) {
-            true => send_uncopied(self.fd, batch, &mut self.zerocopy, flags),
-            false => batch.send(self.fd, flags),
+            true => send_uncopied(fd, &mut batch, &mut self.zerocopy, flags),
+            false => batch.send(fd, flags),
         };
         match result {
             Ok(messages) => {
@@ -204,8 +208,8 @@ impl<'fd> Sender<'fd> {
     }
 
     /// What is under way without copying.
-    pub fn zerocopy(&mut self) -> (BorrowedFd<'fd>, &mut ZeroCopy) {
-        (self.fd, &mut self.zerocopy)
+    pub fn zerocopy(&mut self) -> (BorrowedFd<'_>, &mut ZeroCopy) {
+        (self.socket.fd(), &mut self.zerocopy)
     }
 
     /// The first message of the batch was refused. A train is tried again in another way: none of its
@@ -243,11 +247,11 @@ impl<'fd> Sender<'fd> {
 /// payload lies in more pages than one packet can point to: then the kernel copies.
 fn send_uncopied(
     fd: BorrowedFd<'_>,
-    batch: &mut SendBatch<'_>,
+    batch: &mut Filling<'_, '_>,
     zerocopy: &mut ZeroCopy,
     flags: Flags,
 ) -> Result<usize> {
-    match batch.send(fd, flags.and(Flags::ZEROCOPY)) {
+    match batch.send(fd, flags.and(zerocopy.flags())) {
         Ok(messages) => {
             zerocopy.count(messages);
             Ok(messages)
@@ -283,7 +287,7 @@ struct Plan<'p, List> {
 impl<'a, List: Datagrams<'a>> Plan<'_, List> {
     /// As many messages as a system call takes and `bytes` allow, one at least. An invalid datagram
     /// ends the batch, and is an error when it comes first.
-    fn fill(&self, batch: &mut SendBatch<'a>, trains: &mut Vec<Train>, from: usize, bytes: usize) -> Result<()> {
+    fn fill(&self, batch: &mut Filling<'_, 'a>, trains: &mut Vec<Train>, from: usize, bytes: usize) -> Result<()> {
         let (mut next, mut left) = (from, bytes);
         while next < self.list.count() && left > 0 {
             match self.begin(batch, next, left) {
@@ -302,7 +306,7 @@ impl<'a, List: Datagrams<'a>> Plan<'_, List> {
 
     /// One message: a datagram, and those behind it that can leave with it and are no more than `bytes`
     /// in all. `None` if the batch has no room for it.
-    fn begin(&self, batch: &mut SendBatch<'a>, index: usize, bytes: usize) -> Result<Option<Train>> {
+    fn begin(&self, batch: &mut Filling<'_, 'a>, index: usize, bytes: usize) -> Result<Option<Train>> {
         let first = self.list.get(index)?;
         // The kernel would look over it, and choose a source itself.
         if !self.is_ipv6 && first.manner.from.is_some_and(|from| from.is_ipv6()) {
@@ -334,7 +338,7 @@ impl<'a, List: Datagrams<'a>> Plan<'_, List> {
         Ok(Some(train))
     }
 
-    fn control(&self, batch: &mut SendBatch<'a>, first: &Datagram<'a>, train: &Train) {
+    fn control(&self, batch: &mut Filling<'_, 'a>, first: &Datagram<'a>, train: &Train) {
         let Some(control) = batch.control() else { return };
         if train.length > 1 {
             // At most half of 65,507.

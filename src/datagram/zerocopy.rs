@@ -9,6 +9,7 @@ use crate::error::{Errno, Result};
 use crate::sys::errqueue::{self, Completion};
 use crate::sys::option::IntOption;
 use crate::sys::poll::Events;
+use crate::sys::socket::{Flags, KeptMemory};
 use crate::waiter::Waiter;
 
 /// Below so many bytes in a message, pinning memory costs more than copying it.
@@ -21,6 +22,7 @@ const APART_MAX: usize = 256;
 pub struct ZeroCopy {
     /// Whether it still pays.
     on: bool,
+    memory: Option<KeptMemory>,
     /// Messages sent so, ever. The kernel counts them modulo 2^32.
     sent: u64,
     /// All before this one are done.
@@ -32,19 +34,19 @@ pub struct ZeroCopy {
 impl ZeroCopy {
     /// Never.
     pub fn off() -> Self {
-        ZeroCopy { on: false, sent: 0, done: 0, apart: Vec::new() }
+        ZeroCopy { on: false, memory: None, sent: 0, done: 0, apart: Vec::new() }
     }
 
     /// SO_ZEROCOPY. `EBUSY` if the caller takes errors from the error queue himself (IP_RECVERR), which
     /// this would take away.
-    pub fn on(socket: &mut Borrowed<'_>) -> Result<Self> {
+    pub fn on(socket: &mut Borrowed<'_>, memory: KeptMemory) -> Result<Self> {
         for option in [IntOption::IPV4_RECEIVE_ERRORS, IntOption::IPV6_RECEIVE_ERRORS] {
             if option.get(socket.fd()).is_ok_and(|on| on != 0) {
                 return Err(Errno::EBUSY);
             }
         }
         socket.require(IntOption::ZEROCOPY, 1)?;
-        Ok(ZeroCopy { on: true, sent: 0, done: 0, apart: Vec::with_capacity(APART_MAX) })
+        Ok(ZeroCopy { on: true, memory: Some(memory), sent: 0, done: 0, apart: Vec::with_capacity(APART_MAX) })
     }
 
     /// Whether a message of so many bytes should be sent so.
@@ -55,6 +57,11 @@ impl ZeroCopy {
     /// Whether the kernel copies anyway, so that this has switched itself off.
     pub fn is_off(&self) -> bool {
         !self.on
+    }
+
+    /// How such a message is sent.
+    pub fn flags(&self) -> Flags {
+        self.memory.map_or(Flags::NONE, Flags::zerocopy)
     }
 
     /// Counts messages that were sent so.

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use libc::{sockaddr, sockaddr_storage, socklen_t};
 
-use super::convert::{self, Place, array};
+use super::convert::{self, Place};
 use super::guard::guard;
+use super::handle::{self, Handle, enter, opaque};
 use super::multicast::filter::{CASTIO_FILTER_EXCLUDE, CASTIO_FILTER_INCLUDE};
 use crate::address::Scoped;
 use crate::error::{Errno, Result};
@@ -14,7 +15,8 @@ use crate::tunnel::amt::client::{Client, Settings, text};
 use crate::tunnel::amt::gateway::{Candidate, Filter};
 
 /// Receives multicast groups through a relay: see castio_amt_open().
-pub struct castio_amt(pub(super) Client);
+pub struct castio_amt(Handle<Client>);
+opaque!(castio_amt, Client);
 
 /// castio_amt_options: the relays given are asked for a relay first (Discovery), as anycast addresses
 /// always are; the one that they name is used.
@@ -83,12 +85,12 @@ pub unsafe extern "C" fn castio_amt_open(
     options: *const castio_amt_options,
     out: *mut *mut castio_amt,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, NULL or a struct of the size that it says, and a
-    // place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        let settings = settings(relays, options)?;
-        place.put(Box::into_raw(Box::new(castio_amt(Client::open(settings)?))));
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or text that ends in a NUL, NULL or a struct of the size that it says, as the header asks.
+        let settings = unsafe { settings(relays, options)? };
+        place.put(handle::open(Client::open(settings)?));
         Ok(())
     })
 }
@@ -126,13 +128,8 @@ pub(super) unsafe fn settings(relays: *const c_char, options: *const castio_amt_
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_close(amt: *mut castio_amt) {
-    guard(|| {
-        if !amt.is_null() {
-            // SAFETY: made by castio_amt_open, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(amt) });
-        }
-        Ok(())
-    });
+    // SAFETY: NULL or from castio_amt_open, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(amt) });
 }
 
 /// Receives a group, or one source of it, from now on, and asks the relay for it, at once if there is one.
@@ -146,6 +143,7 @@ pub unsafe extern "C" fn castio_amt_close(amt: *mut castio_amt) {
 /// Returns 0. castio_amt_info tells whether a relay has taken it.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EADDRINUSE: this is joined already; or the group is joined whole and now by source, or the reverse.
 /// -EINVAL: group or source isn't an address of its kind; source names an interface, and a tunnel is none; or
 ///   the group never leaves its link or host (224.0.0.0/24, ff01::, ff02::).
@@ -155,10 +153,11 @@ pub unsafe extern "C" fn castio_amt_close(amt: *mut castio_amt) {
 /// One thread at a time. Since 0.1.0. See RFC 7450.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_join(amt: *mut castio_amt, group: *const c_char, source: *const c_char) -> c_int {
-    // SAFETY: the header asks for a handle, and text that ends in a NUL.
-    guard(|| unsafe {
-        let client = handle(amt)?;
-        let (group, source) = texts(group, source)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut client = unsafe { enter(amt)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (group, source) = unsafe { texts(group, source)? };
         client.join(group, source)
     })
 }
@@ -177,10 +176,11 @@ pub unsafe extern "C" fn castio_amt_join_addr(
     source: *const sockaddr,
     source_len: socklen_t,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and addresses of these lengths.
-    guard(|| unsafe {
-        let client = handle(amt)?;
-        let (group, source) = addresses(group, group_len, source, source_len)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut client = unsafe { enter(amt)? };
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (group, source) = unsafe { addresses(group, group_len, source, source_len)? };
         client.join(group, source)
     })
 }
@@ -193,16 +193,18 @@ pub unsafe extern "C" fn castio_amt_join_addr(
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EADDRNOTAVAIL: this isn't joined.
 /// -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_amt_join. -EFAULT: amt or group is NULL.
 ///
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_leave(amt: *mut castio_amt, group: *const c_char, source: *const c_char) -> c_int {
-    // SAFETY: the header asks for a handle, and text that ends in a NUL.
-    guard(|| unsafe {
-        let client = handle(amt)?;
-        let (group, source) = texts(group, source)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut client = unsafe { enter(amt)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (group, source) = unsafe { texts(group, source)? };
         client.leave(group, source)
     })
 }
@@ -220,10 +222,11 @@ pub unsafe extern "C" fn castio_amt_leave_addr(
     source: *const sockaddr,
     source_len: socklen_t,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and addresses of these lengths.
-    guard(|| unsafe {
-        let client = handle(amt)?;
-        let (group, source) = addresses(group, group_len, source, source_len)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut client = unsafe { enter(amt)? };
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (group, source) = unsafe { addresses(group, group_len, source, source_len)? };
         client.leave(group, source)
     })
 }
@@ -239,6 +242,7 @@ pub unsafe extern "C" fn castio_amt_leave_addr(
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EINVAL: mode is neither; group or a source isn't an address of its kind, or a source names an interface.
 /// -ENODEV: an address names an interface behind % that isn't there.
 /// -EAFNOSUPPORT: families that disagree. -EFAULT: amt, group, sources or one of them is NULL.
@@ -252,13 +256,12 @@ pub unsafe extern "C" fn castio_amt_set_source_filter(
     sources: *const *const c_char,
     count: usize,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, text that ends in a NUL, and an array of such.
-    guard(|| unsafe {
-        let client = handle(amt)?;
-        let (group, _) = texts(group, std::ptr::null())?;
-        let read = |index| Scoped::parse(convert::text(sources.add(index).read())?)?.without_interface();
-        let filter = filter(mode, (0..array(sources, count)?).map(read).collect::<Result<_>>()?)?;
-        client.set_filter(group, filter)
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut client = unsafe { enter(amt)? };
+        // SAFETY: text that ends in a NUL, as the header asks, and so many such texts.
+        let ((group, _), sources) = unsafe { (texts(group, std::ptr::null())?, convert::ip_texts(sources, count)?) };
+        client.set_filter(group, filter(mode, without_interfaces(sources)?)?)
     })
 }
 
@@ -277,15 +280,19 @@ pub unsafe extern "C" fn castio_amt_set_source_filter_addr(
     sources: *const sockaddr_storage,
     count: usize,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, an address of this length, and an array of addresses.
-    guard(|| unsafe {
-        let client = handle(amt)?;
-        let (group, _) = addresses(group, group_len, std::ptr::null(), 0)?;
-        let len = size_of::<sockaddr_storage>() as socklen_t;
-        let read = |index| Scoped::from(convert::address(sources.add(index).cast(), len)?).without_interface();
-        let filter = filter(mode, (0..array(sources, count)?).map(read).collect::<Result<_>>()?)?;
-        client.set_filter(group, filter)
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut client = unsafe { enter(amt)? };
+        // SAFETY: an address of this length, as the header asks, and so many addresses.
+        let ((group, _), sources) =
+            unsafe { (addresses(group, group_len, std::ptr::null(), 0)?, convert::ip_addresses(sources, count)?) };
+        client.set_filter(group, filter(mode, without_interfaces(sources)?)?)
     })
+}
+
+/// Through a relay no interface can be named.
+fn without_interfaces(sources: Vec<Scoped>) -> Result<Vec<IpAddr>> {
+    sources.into_iter().map(Scoped::without_interface).collect()
 }
 
 fn filter(mode: c_int, sources: Vec<IpAddr>) -> Result<Filter> {
@@ -294,13 +301,6 @@ fn filter(mode: c_int, sources: Vec<IpAddr>) -> Result<Filter> {
         CASTIO_FILTER_INCLUDE => Ok(Filter::only(sources)),
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// # Safety
-/// NULL, or a handle that nobody else uses meanwhile.
-pub(super) unsafe fn handle<'call>(amt: *mut castio_amt) -> Result<&'call mut Client> {
-    // SAFETY: promised by the caller.
-    unsafe { amt.as_mut() }.map(|amt| &mut amt.0).ok_or(Errno::EFAULT)
 }
 
 /// # Safety

@@ -47,15 +47,16 @@ pub unsafe extern "C" fn castio_amt_find_relays(
     buf: *mut c_char,
     len: usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for text that ends in a NUL, and room for so many bytes.
-    guard(|| unsafe {
-        let source = Scoped::parse(convert::text(source)?)?.without_interface()?;
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let source = Scoped::parse(unsafe { convert::text(source)? })?.without_interface()?;
         if buf.is_null() && len > 0 {
             return Err(Errno::EFAULT);
         }
         let timeout = u64::try_from(timeout_ms).map_or(Duration::MAX, Duration::from_millis);
         let relays = discovery::find_here(source, timeout)?;
-        convert::put_text(buf, len, &relays)?;
+        // SAFETY: NULL or room for `len` bytes, as the header asks.
+        unsafe { convert::put_text(buf, len, &relays)? };
         Ok(relays.len())
     })
 }

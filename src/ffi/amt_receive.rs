@@ -4,9 +4,10 @@ use std::ffi::c_int;
 
 use libc::{sockaddr_storage, ssize_t};
 
-use super::amt::{castio_amt, handle};
-use super::convert::{self, Place};
+use super::amt::castio_amt;
+use super::convert::{Filled, Place};
 use super::guard::guard;
+use super::handle::enter;
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::sys::c_types::castio_datagram_view;
@@ -96,13 +97,14 @@ pub struct castio_amt_info {
 /// Returns the descriptor.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: amt is NULL.
 ///
 /// Since 0.1.0. See poll(2), epoll(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_fd(amt: *mut castio_amt) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { Ok(handle(amt)?.raw_fd()) })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| Ok(unsafe { enter(amt)? }.raw_fd()))
 }
 
 /// When to call castio_amt_receive or castio_amt_process although the descriptor isn't readable: to ask or
@@ -115,14 +117,17 @@ pub unsafe extern "C" fn castio_amt_fd(amt: *mut castio_amt) -> c_int {
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: amt or timeout_ms is NULL.
 ///
 /// One thread at a time. Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_timeout_ms(amt: *mut castio_amt, timeout_ms: *mut c_int) -> c_int {
-    // SAFETY: the header asks for a handle, and a place.
-    guard(|| unsafe {
-        let (client, place) = (handle(amt)?, Place::new(timeout_ms)?);
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let client = unsafe { enter(amt)? };
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(timeout_ms)? };
         place.put(client.timer().map_or(-1, |at| Deadline::At(at).remaining_ms()));
         Result::Ok(())
     })
@@ -137,13 +142,14 @@ pub unsafe extern "C" fn castio_amt_timeout_ms(amt: *mut castio_amt, timeout_ms:
 /// Returns 1 if castio_amt_receive has something to give, else 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: amt is NULL. -ENOMEM, -ENOBUFS: the kernel had no room; the next call tries again.
 ///
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_process(amt: *mut castio_amt) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { handle(amt)?.process() })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| unsafe { enter(amt)? }.process())
 }
 
 /// Receives datagrams that came through the tunnel, as castio_receive_datagrams does from a socket, and
@@ -159,6 +165,7 @@ pub unsafe extern "C" fn castio_amt_process(amt: *mut castio_amt) -> c_int {
 /// Returns how many views are filled.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed. Whether the relay
 ///   answers at all castio_amt_info tells.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: amt is NULL, or views
@@ -172,14 +179,14 @@ pub unsafe extern "C" fn castio_amt_receive(
     capacity: usize,
     timeout_ms: c_int,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, and an array, its first element's size set.
-    guard(|| unsafe {
-        let client = handle(amt)?;
-        let elements = convert::Elements::new(views, capacity)?;
-        let mut index = 0;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut client = unsafe { enter(amt)? };
+        // SAFETY: NULL or so many views of the size that the first one says, as the header asks.
+        let mut views = unsafe { Filled::new(views, capacity)? };
+        let size = views.struct_size();
         client.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |delivered| {
-            elements.put(index, filled(delivered, elements.stride()));
-            index += 1;
+            views.push(filled(delivered, size));
         })
     })
 }
@@ -213,15 +220,18 @@ pub(super) fn filled(delivered: &Delivered<'_>, struct_size: usize) -> castio_da
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EINVAL: struct_size is too small. -EFAULT: amt or info is NULL.
 ///
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_info(amt: *mut castio_amt, info: *mut castio_amt_info) -> c_int {
-    // SAFETY: the header asks for a handle, and a struct with its size.
-    guard(|| unsafe {
-        let (client, (place, struct_size)) = (handle(amt)?, Place::sized(info)?);
-        place.put(info_of(client, struct_size));
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let client = unsafe { enter(amt)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let (place, struct_size) = unsafe { Place::sized(info)? };
+        place.put(info_of(&client, struct_size));
         Ok(())
     })
 }

@@ -2,14 +2,16 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
-use super::convert::{self, Place, array};
+use super::convert::{self, Place};
 use super::guard::guard;
+use super::handle::{self, Handle, enter, opaque};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::tunnel::amt::server::{Options, Server};
 
 /// Serves gateways: see castio_amt_relay_open().
-pub struct castio_amt_relay(Server);
+pub struct castio_amt_relay(Handle<Server>);
+opaque!(castio_amt_relay, Server);
 
 /// castio_amt_relay_options: packets keep their TTL, and those that have come with a TTL of 1 are
 /// forwarded, which no router does. For sources on this host's own network that leave it at 1.
@@ -114,11 +116,12 @@ pub unsafe extern "C" fn castio_amt_relay_open(
     options: *const castio_amt_relay_options,
     out: *mut *mut castio_amt_relay,
 ) -> c_int {
-    // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        let server = Server::open(chosen(options)?)?;
-        place.put(Box::into_raw(Box::new(castio_amt_relay(server))));
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let options = unsafe { chosen(options)? };
+        place.put(handle::open(Server::open(options)?));
         Ok(())
     })
 }
@@ -132,12 +135,7 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
         return Ok(chosen);
     }
     // SAFETY: promised by the caller.
-    let given = unsafe {
-        if convert::struct_size(options.cast()) < size_of::<castio_amt_relay_options>() {
-            return Err(Errno::EINVAL);
-        }
-        *options
-    };
+    let given = unsafe { convert::options(options)? }.ok_or(Errno::EFAULT)?;
     // SAFETY: texts that end in a NUL, or NULL.
     let (listen, advertise, upstream) = unsafe {
         let text = |text| convert::optional_text(text);
@@ -146,9 +144,10 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
     chosen.listen(listen, u16::try_from(given.port).map_err(|_| Errno::EINVAL)?)?;
     advertise.map_or(Ok(()), |text| chosen.advertise(text))?;
     upstream.map_or(Ok(()), |text| chosen.upstream(text))?;
-    if array(given.ports, given.port_count)? > 0 {
-        // SAFETY: so many ports, as the caller promises.
-        chosen.ports(unsafe { std::slice::from_raw_parts(given.ports, given.port_count) })?;
+    // SAFETY: so many ports, as the caller promises.
+    let ports = unsafe { convert::elements(given.ports, given.port_count)? }.to_vec();
+    if !ports.is_empty() {
+        chosen.ports(&ports)?;
     }
     if given.flags & !CASTIO_AMT_RELAY_KEEP_TTL != 0 {
         return Err(Errno::EINVAL);
@@ -178,13 +177,8 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_relay_close(relay: *mut castio_amt_relay) {
-    guard(|| {
-        if !relay.is_null() {
-            // SAFETY: made by castio_amt_relay_open, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(relay) });
-        }
-        Ok(())
-    });
+    // SAFETY: NULL or from castio_amt_relay_open, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(relay) });
 }
 
 /// The descriptor to poll() for POLLIN: call castio_amt_relay_process when it is readable. It belongs to
@@ -195,13 +189,14 @@ pub unsafe extern "C" fn castio_amt_relay_close(relay: *mut castio_amt_relay) {
 /// Returns the descriptor.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: relay is NULL.
 ///
 /// Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_relay_fd(relay: *mut castio_amt_relay) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { Ok(handle(relay)?.fd()) })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| Ok(unsafe { enter(relay)? }.fd()))
 }
 
 /// When to call castio_amt_relay_process although the descriptor isn't readable: something runs out.
@@ -213,14 +208,17 @@ pub unsafe extern "C" fn castio_amt_relay_fd(relay: *mut castio_amt_relay) -> c_
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: relay or timeout_ms is NULL.
 ///
 /// One thread at a time. Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_relay_timeout_ms(relay: *mut castio_amt_relay, timeout_ms: *mut c_int) -> c_int {
-    // SAFETY: the header asks for a handle, and a place.
-    guard(|| unsafe {
-        let (server, place) = (handle(relay)?, Place::new(timeout_ms)?);
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let server = unsafe { enter(relay)? };
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(timeout_ms)? };
         place.put(Deadline::At(server.timer()).remaining_ms());
         Result::Ok(())
     })
@@ -236,14 +234,15 @@ pub unsafe extern "C" fn castio_amt_relay_timeout_ms(relay: *mut castio_amt_rela
 /// Returns how many messages and packets came in.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: relay is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room for something; the
 ///   next call goes on.
 ///
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_relay_process(relay: *mut castio_amt_relay) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { Ok(i32::try_from(handle(relay)?.process()?).unwrap_or(i32::MAX)) })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| Ok(i32::try_from(unsafe { enter(relay)? }.process()?).unwrap_or(i32::MAX)))
 }
 
 /// castio_amt_relay_process again and again, until the time has passed.
@@ -254,18 +253,12 @@ pub unsafe extern "C" fn castio_amt_relay_process(relay: *mut castio_amt_relay) 
 /// Returns 0 when the time has passed.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: relay is NULL. Others as castio_amt_relay_process.
 ///
 /// One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_relay_run(relay: *mut castio_amt_relay, timeout_ms: c_int) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { handle(relay)?.run(Deadline::from_timeout_ms(timeout_ms)) })
-}
-
-/// # Safety
-/// NULL, or a handle that nobody else uses meanwhile.
-pub(super) unsafe fn handle<'call>(relay: *mut castio_amt_relay) -> Result<&'call mut Server> {
-    // SAFETY: promised by the caller.
-    unsafe { relay.as_mut() }.map(|relay| &mut relay.0).ok_or(Errno::EFAULT)
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| unsafe { enter(relay)? }.run(Deadline::from_timeout_ms(timeout_ms)))
 }

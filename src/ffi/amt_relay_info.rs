@@ -2,10 +2,11 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::amt_relay::{castio_amt_relay, handle};
+use super::amt_relay::castio_amt_relay;
 use super::convert::{self, Place};
 use super::guard::guard;
-use crate::error::Errno;
+use super::handle::enter;
+use crate::tunnel::amt::server::Server;
 
 /// What a relay has done so far, and what it hasn't and why: see castio_amt_relay_info().
 #[repr(C)]
@@ -99,6 +100,7 @@ pub struct castio_amt_relay_info {
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: relay or info is NULL. -EINVAL: struct_size is too small.
 ///
 /// One thread at a time. Since 0.1.0.
@@ -107,57 +109,59 @@ pub unsafe extern "C" fn castio_amt_relay_info(
     relay: *mut castio_amt_relay,
     info: *mut castio_amt_relay_info,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and a struct of the size that it says.
-    guard(|| unsafe {
-        let (server, place) = (handle(relay)?, Place::new(info)?);
-        let struct_size = convert::struct_size(info.cast());
-        if struct_size < size_of::<castio_amt_relay_info>() {
-            return Err(Errno::EINVAL);
-        }
-        let counters = server.counters();
-        place.put(castio_amt_relay_info {
-            struct_size,
-            tunnels: server.relay().tunnel_count() as u64,
-            groups: server.relay().group_count() as u64,
-            refused_joins: server.refused_joins(),
-            discoveries: counters.discoveries,
-            advertisements: counters.advertisements,
-            requests: counters.requests,
-            queries: counters.queries,
-            updates: counters.updates,
-            teardowns: counters.teardowns,
-            opened: counters.opened,
-            closed: counters.closed,
-            expired: counters.expired,
-            unreachable: counters.unreachable,
-            dropped_malformed: counters.dropped_malformed,
-            dropped_unexpected: counters.dropped_unexpected,
-            dropped_forged: counters.dropped_forged,
-            dropped_report: counters.dropped_report,
-            dropped_throttled: counters.dropped_throttled,
-            dropped_answer: counters.dropped_answer,
-            refused_tunnels: counters.refused_tunnels,
-            refused_groups: counters.refused_groups,
-            refused_sources: counters.refused_sources,
-            refused_scope: counters.refused_scope,
-            packets: counters.packets,
-            bytes: counters.bytes,
-            dropped_unwanted: counters.dropped_unwanted,
-            dropped_packet: counters.dropped_packet,
-            dropped_scope: counters.dropped_scope,
-            dropped_ttl: counters.dropped_ttl,
-            dropped_too_large: counters.dropped_too_large,
-            fragmented: counters.fragmented,
-            dropped_by_socket: counters.dropped_by_socket,
-            copies: counters.copies,
-            copied_bytes: counters.copied_bytes,
-            dropped_rate: counters.dropped_rate,
-            dropped_no_room: counters.dropped_no_room,
-            dropped_error: counters.dropped_error,
-            told_too_large: counters.told_too_large,
-        });
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let server = unsafe { enter(relay)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let (place, struct_size) = unsafe { Place::sized(info)? };
+        place.put(filled(&server, struct_size));
         Ok(())
     })
+}
+
+fn filled(server: &Server, struct_size: usize) -> castio_amt_relay_info {
+    let counters = server.counters();
+    castio_amt_relay_info {
+        struct_size,
+        tunnels: server.relay().tunnel_count() as u64,
+        groups: server.relay().group_count() as u64,
+        refused_joins: server.refused_joins(),
+        discoveries: counters.discoveries,
+        advertisements: counters.advertisements,
+        requests: counters.requests,
+        queries: counters.queries,
+        updates: counters.updates,
+        teardowns: counters.teardowns,
+        opened: counters.opened,
+        closed: counters.closed,
+        expired: counters.expired,
+        unreachable: counters.unreachable,
+        dropped_malformed: counters.dropped_malformed,
+        dropped_unexpected: counters.dropped_unexpected,
+        dropped_forged: counters.dropped_forged,
+        dropped_report: counters.dropped_report,
+        dropped_throttled: counters.dropped_throttled,
+        dropped_answer: counters.dropped_answer,
+        refused_tunnels: counters.refused_tunnels,
+        refused_groups: counters.refused_groups,
+        refused_sources: counters.refused_sources,
+        refused_scope: counters.refused_scope,
+        packets: counters.packets,
+        bytes: counters.bytes,
+        dropped_unwanted: counters.dropped_unwanted,
+        dropped_packet: counters.dropped_packet,
+        dropped_scope: counters.dropped_scope,
+        dropped_ttl: counters.dropped_ttl,
+        dropped_too_large: counters.dropped_too_large,
+        fragmented: counters.fragmented,
+        dropped_by_socket: counters.dropped_by_socket,
+        copies: counters.copies,
+        copied_bytes: counters.copied_bytes,
+        dropped_rate: counters.dropped_rate,
+        dropped_no_room: counters.dropped_no_room,
+        dropped_error: counters.dropped_error,
+        told_too_large: counters.told_too_large,
+    }
 }
 
 /// Writes the relay's state as JSON on one line: "listen", "counters", "tunnels" with the "groups" of each
@@ -170,11 +174,16 @@ pub unsafe extern "C" fn castio_amt_relay_info(
 /// Returns the length of the whole text in bytes, without the NUL.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: relay is NULL, or buf with a length. -EOVERFLOW: longer than an int can tell.
 ///
 /// One thread at a time. Since 0.1.0. See RFC 8259.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_amt_relay_json(relay: *mut castio_amt_relay, buf: *mut c_char, len: usize) -> c_int {
-    // SAFETY: the header asks for a handle, and room for so many bytes.
-    guard(|| unsafe { convert::put_display(buf, len, &handle(relay)?.report()) })
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let server = unsafe { enter(relay)? };
+        // SAFETY: NULL or room for so many bytes, as the header asks.
+        unsafe { convert::put_display(buf, len, &server.report()) }
+    })
 }

@@ -4,7 +4,8 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use super::convert::{self, Place};
 use super::guard::guard;
-use super::tunnel::{self, castio_tunnel};
+use super::handle::{self, Handle, enter, opaque};
+use super::tunnel::castio_tunnel;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::tunnel::bridge::groups::Groups;
@@ -12,10 +13,17 @@ use crate::tunnel::bridge::policy::Policy;
 use crate::tunnel::bridge::{Bridge, Options};
 
 /// Carries multicast between an interface and a tunnel: see castio_bridge_open().
-pub struct castio_bridge {
+pub struct castio_bridge(Handle<OnTunnel>);
+opaque!(castio_bridge, OnTunnel);
+
+/// The tunnel is entered for each call, as any other call on it is.
+pub(super) struct OnTunnel {
     bridge: Bridge,
     tunnel: *mut castio_tunnel,
 }
+
+// SAFETY: the tunnel is reached by `enter` alone, from any thread.
+unsafe impl Send for OnTunnel {}
 
 /// castio_bridge_options: what comes out of the tunnel leaves as this host's own datagrams, from a port of
 /// its own, also where the privilege to keep source and port is there.
@@ -82,6 +90,7 @@ pub struct castio_bridge_options {
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the tunnel.
 /// -EINVAL: neither ingress nor egress; groups isn't such a list; CASTIO_BRIDGE_ASK without egress, or with
 ///   CASTIO_BRIDGE_OWN_DATAGRAMS; a flag, least_ttl or least_scope isn't valid; struct_size is too small.
 /// -EPERM: this takes CAP_NET_RAW: all groups, those asked for, a group without a port, CASTIO_BRIDGE_ASK.
@@ -101,12 +110,16 @@ pub unsafe extern "C" fn castio_bridge_open(
     options: *const castio_bridge_options,
     out: *mut *mut castio_bridge,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, a struct of the size that it says, and a place.
-    guard(|| unsafe {
-        let (place, opened) = (Place::new(out)?, tunnel::handle(tunnel)?);
-        let options = convert::options(options)?.ok_or(Errno::EFAULT)?;
-        let bridge = Bridge::open(opened, chosen(&options)?)?;
-        place.put(Box::into_raw(Box::new(castio_bridge { bridge, tunnel })));
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or an open handle, as the header asks.
+        let entered = unsafe { enter(tunnel)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let options = unsafe { convert::options(options)? }.ok_or(Errno::EFAULT)?;
+        // SAFETY: NULL or text that ends in a NUL in each, as the header asks.
+        let bridge = Bridge::open(&entered, unsafe { chosen(&options)? })?;
+        place.put(handle::open(OnTunnel { bridge, tunnel }));
         Ok(())
     })
 }
@@ -143,13 +156,8 @@ unsafe fn chosen<'call>(options: &castio_bridge_options) -> Result<Options<'call
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_close(bridge: *mut castio_bridge) {
-    guard(|| {
-        if !bridge.is_null() {
-            // SAFETY: made by castio_bridge_open, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(bridge) });
-        }
-        Ok(())
-    });
+    // SAFETY: NULL or from castio_bridge_open, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(bridge) });
 }
 
 /// The descriptor to poll() for POLLIN: call castio_bridge_process when it is readable. It belongs to the
@@ -160,13 +168,14 @@ pub unsafe extern "C" fn castio_bridge_close(bridge: *mut castio_bridge) {
 /// Returns the descriptor.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: bridge is NULL.
 ///
 /// Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_fd(bridge: *mut castio_bridge) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { Ok(handle(bridge)?.bridge.fd()) })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| Ok(unsafe { enter(bridge)? }.bridge.fd()))
 }
 
 /// When to call castio_bridge_process although the descriptor isn't readable. Made for poll().
@@ -178,15 +187,18 @@ pub unsafe extern "C" fn castio_bridge_fd(bridge: *mut castio_bridge) -> c_int {
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: bridge or timeout_ms is NULL.
 ///
 /// One thread at a time. Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_timeout_ms(bridge: *mut castio_bridge, timeout_ms: *mut c_int) -> c_int {
-    // SAFETY: the header asks for a handle, and a place.
-    guard(|| unsafe {
-        let (handle, place) = (handle(bridge)?, Place::new(timeout_ms)?);
-        place.put(handle.bridge.timer().map_or(-1, |at| Deadline::At(at).remaining_ms()));
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let entered = unsafe { enter(bridge)? };
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(timeout_ms)? };
+        place.put(entered.bridge.timer().map_or(-1, |at| Deadline::At(at).remaining_ms()));
         Result::Ok(())
     })
 }
@@ -199,6 +211,7 @@ pub unsafe extern "C" fn castio_bridge_timeout_ms(bridge: *mut castio_bridge, ti
 /// Returns how many packets went on, in both directions.
 ///
 /// Errors:
+/// -EBUSY: another call is in the bridge or in its tunnel.
 /// -EFAULT: bridge is NULL. -ESHUTDOWN: somebody has called shutdown(SHUT_RD) for the tunnel's descriptor.
 /// -ENETDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: a socket, or the kernel's news of
 ///   interfaces, can't be read now; the next call tries again.
@@ -206,10 +219,12 @@ pub unsafe extern "C" fn castio_bridge_timeout_ms(bridge: *mut castio_bridge, ti
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_process(bridge: *mut castio_bridge) -> c_int {
-    // SAFETY: the header asks for a handle, whose tunnel is still open.
-    guard(|| unsafe {
-        let handle = handle(bridge)?;
-        let packets = handle.bridge.process(tunnel::handle(handle.tunnel)?)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut entered = unsafe { enter(bridge)? };
+        // SAFETY: the header asks to close the bridge before its tunnel.
+        let mut tunnel = unsafe { enter(entered.tunnel)? };
+        let packets = entered.bridge.process(&mut tunnel)?;
         Ok(c_int::try_from(packets).unwrap_or(c_int::MAX))
     })
 }
@@ -226,10 +241,12 @@ pub unsafe extern "C" fn castio_bridge_process(bridge: *mut castio_bridge) -> c_
 /// One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_run(bridge: *mut castio_bridge, timeout_ms: c_int) -> c_int {
-    // SAFETY: the header asks for a handle, whose tunnel is still open.
-    guard(|| unsafe {
-        let handle = handle(bridge)?;
-        handle.bridge.run(tunnel::handle(handle.tunnel)?, Deadline::from_timeout_ms(timeout_ms))
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut entered = unsafe { enter(bridge)? };
+        // SAFETY: the header asks to close the bridge before its tunnel.
+        let mut tunnel = unsafe { enter(entered.tunnel)? };
+        entered.bridge.run(&mut tunnel, Deadline::from_timeout_ms(timeout_ms))
     })
 }
 
@@ -293,15 +310,18 @@ pub struct castio_bridge_info {
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: bridge or info is NULL. -EINVAL: struct_size is too small.
 ///
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_bridge_info(bridge: *mut castio_bridge, info: *mut castio_bridge_info) -> c_int {
-    // SAFETY: the header asks for a handle, and a struct of the size that it says.
-    guard(|| unsafe {
-        let (handle, (place, struct_size)) = (handle(bridge)?, Place::sized(info)?);
-        place.put(filled(&mut handle.bridge, struct_size));
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut entered = unsafe { enter(bridge)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let (place, struct_size) = unsafe { Place::sized(info)? };
+        place.put(filled(&mut entered.bridge, struct_size));
         Ok(())
     })
 }
@@ -333,11 +353,4 @@ fn filled(bridge: &mut Bridge, struct_size: usize) -> castio_bridge_info {
         refused_joins: counters.refused_joins,
         told_too_big: counters.told_too_big,
     }
-}
-
-/// # Safety
-/// NULL, or a handle that nobody else uses meanwhile.
-unsafe fn handle<'call>(bridge: *mut castio_bridge) -> Result<&'call mut castio_bridge> {
-    // SAFETY: promised by the caller.
-    unsafe { bridge.as_mut() }.ok_or(Errno::EFAULT)
 }

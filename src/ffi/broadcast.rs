@@ -57,10 +57,12 @@ pub unsafe extern "C" fn castio_get_broadcast(fd: c_int) -> c_int {
 /// Any thread. Since 0.1.0. See RFC 919, RFC 3021.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_broadcast_address(interface: *const c_char, out: *mut in_addr) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        place.put(sockaddr::in_addr(broadcast::address_of(convert::text(interface)?)?));
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let interface = unsafe { convert::text(interface)? };
+        place.put(sockaddr::in_addr(broadcast::address_of(interface)?));
         Ok(())
     })
 }
@@ -80,10 +82,12 @@ pub unsafe extern "C" fn castio_broadcast_address(interface: *const c_char, out:
 /// Any thread. Since 0.1.0. See RFC 4632, RFC 3021.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_directed_broadcast(cidr: *const c_char, out: *mut in_addr) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        place.put(sockaddr::in_addr(broadcast::directed(convert::text(cidr)?)?));
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let cidr = unsafe { convert::text(cidr)? };
+        place.put(sockaddr::in_addr(broadcast::directed(cidr)?));
         Ok(())
     })
 }
@@ -167,12 +171,13 @@ unsafe fn send(
     sent: *mut usize,
     reach: Reach,
 ) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes, for text that ends in a NUL or NULL, and for NULL or
-    // a place in `sent`.
-    guard(|| unsafe {
-        counted(sent, |sent| {
-            let (fd, bytes) = (descriptor(fd)?, convert::region(buf, len)?);
-            broadcast::send(fd, bytes, port, convert::optional_text(interface), reach, sent)
-        })
-    })
+    let send = |sent: &mut usize| {
+        // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+        let (fd, bytes) = (descriptor(fd)?, unsafe { convert::region(buf, len)? });
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let interface = unsafe { convert::optional_text(interface) };
+        broadcast::send(fd, bytes, port, interface, reach, sent)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(sent, send) })
 }

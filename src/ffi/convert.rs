@@ -3,10 +3,11 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt::{self, Display, Write};
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-use libc::{iovec, sockaddr, socklen_t};
+use libc::{iovec, sockaddr, sockaddr_storage, socklen_t};
 
 use crate::address::Scoped;
 use crate::error::{Errno, Result};
@@ -113,7 +114,7 @@ impl<T> Place<T> {
     /// # Safety
     /// `place` is NULL or can be written to.
     pub(super) unsafe fn new(place: *mut T) -> Result<Self> {
-        if place.is_null() { Err(Errno::EFAULT) } else { Ok(Place(place)) }
+        if place.is_null() || !place.is_aligned() { Err(Errno::EFAULT) } else { Ok(Place(place)) }
     }
 
     /// Of a struct that starts with its size, and the size, which stays as it is. `EINVAL` if it is too
@@ -133,34 +134,125 @@ impl<T> Place<T> {
     }
 }
 
-/// An array of structs to fill whose size the caller wrote into the first: a program compiled against a
-/// later header has larger ones.
-pub(super) struct Elements<T> {
+/// An array of the caller's that is filled from its first element on. Of structs that start with their size
+/// the first one says it: a program compiled against a later header has larger ones.
+pub(super) struct Filled<T> {
     first: *mut T,
+    capacity: usize,
     stride: usize,
+    count: usize,
 }
 
-impl<T> Elements<T> {
-    /// `EINVAL` if the size is too small or misaligned, or too much in all.
+impl<T> Filled<T> {
+    /// Of structs with their size. `EINVAL` if the size is too small or misaligned, or too much in all.
     ///
     /// # Safety
     /// `capacity` structs of the size that the first one says can be written at `first`, or it is NULL.
     pub(super) unsafe fn new(first: *mut T, capacity: usize) -> Result<Self> {
         // SAFETY: promised by the caller.
-        unsafe { stride(first, capacity) }.map(|stride| Elements { first, stride })
+        unsafe { stride(first, capacity) }.map(|stride| Filled { first, capacity, stride, count: 0 })
+    }
+
+    /// Of other elements.
+    ///
+    /// # Safety
+    /// `capacity` of them can be written at `first`, or it is NULL.
+    pub(super) unsafe fn plain(first: *mut T, capacity: usize) -> Result<Self> {
+        Ok(Filled { first, capacity: array(first, capacity)?, stride: size_of::<T>(), count: 0 })
     }
 
     /// The size of each, to write into its first member.
-    pub(super) fn stride(&self) -> usize {
+    pub(super) fn struct_size(&self) -> usize {
         self.stride
     }
 
-    /// # Safety
-    /// The index is less than the capacity.
-    pub(super) unsafe fn put(&self, index: usize, element: T) {
-        // SAFETY: promised in `new`.
-        unsafe { self.first.byte_add(index * self.stride).write(element) }
+    /// How many there is room for in all.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
+
+    /// How many are filled.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether not all are.
+    pub(super) fn has_room(&self) -> bool {
+        self.count < self.capacity
+    }
+
+    /// Fills the next one, if there is one.
+    pub(super) fn push(&mut self, element: T) {
+        if self.has_room() {
+            // SAFETY: one of those that can be written, as was promised.
+            unsafe { self.first.byte_add(self.count * self.stride).write(element) }
+            self.count += 1;
+        }
+    }
+}
+
+/// An array of the caller's, read by copying elements out.
+#[derive(Clone, Copy)]
+pub(super) struct Elements<'a, T> {
+    first: *const T,
+    count: usize,
+    memory: PhantomData<&'a [T]>,
+}
+
+impl<T: Copy> Elements<'_, T> {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Where one of them is.
+    pub(super) fn at(&self, index: usize) -> Option<*const T> {
+        (index < self.count).then(|| self.first.wrapping_add(index))
+    }
+
+    /// A copy of one of them.
+    pub(super) fn get(&self, index: usize) -> Option<T> {
+        // SAFETY: one of those that can be read, as was promised.
+        self.at(index).map(|element| unsafe { element.read() })
+    }
+
+    /// Copies of all.
+    pub(super) fn to_vec(self) -> Vec<T> {
+        (0..self.count).filter_map(|index| self.get(index)).collect()
+    }
+}
+
+/// An array of the caller's.
+///
+/// # Safety
+/// `count` elements can be read at `first` and stay the same for the call, or it is NULL.
+pub(super) unsafe fn elements<'call, T>(first: *const T, count: usize) -> Result<Elements<'call, T>> {
+    Ok(Elements { first, count: array(first, count)?, memory: PhantomData })
+}
+
+/// IP addresses with their scopes, as texts.
+///
+/// # Safety
+/// `count` texts at `texts`, each NULL or ended by a NUL, or it is NULL.
+pub(super) unsafe fn ip_texts(texts: *const *const c_char, count: usize) -> Result<Vec<Scoped>> {
+    // SAFETY: promised by the caller.
+    let texts = unsafe { elements(texts, count)? }.to_vec();
+    // SAFETY: likewise.
+    texts.into_iter().map(|text| Scoped::parse(unsafe { self::text(text)? })).collect()
+}
+
+/// IP addresses with their scopes.
+///
+/// # Safety
+/// `count` addresses can be read at `addresses`, or it is NULL.
+pub(super) unsafe fn ip_addresses(addresses: *const sockaddr_storage, count: usize) -> Result<Vec<Scoped>> {
+    // SAFETY: promised by the caller.
+    let addresses = unsafe { elements(addresses, count)? };
+    (0..addresses.count())
+        .filter_map(|index| addresses.at(index))
+        // SAFETY: likewise.
+        .map(|at| unsafe { address(at.cast(), size_of::<sockaddr_storage>() as socklen_t) })
+        .map(|address| Ok(Scoped::from(address?)))
+        .collect()
 }
 
 /// Runs a call that counts what it did, and writes the count whatever comes of it.
@@ -168,6 +260,9 @@ impl<T> Elements<T> {
 /// # Safety
 /// `place` is NULL or can be written to.
 pub(super) unsafe fn counted<C: Default, T>(place: *mut C, call: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
+    if !place.is_aligned() {
+        return Err(Errno::EFAULT);
+    }
     let mut count = C::default();
     let result = call(&mut count);
     if !place.is_null() {
@@ -236,8 +331,11 @@ pub(super) unsafe fn options<T: Copy>(options: *const T) -> Result<Option<T>> {
     if options.is_null() {
         return Ok(None);
     }
+    if !options.is_aligned() {
+        return Err(Errno::EFAULT);
+    }
     // SAFETY: promised by the caller, and as large as `T` when it is read.
-    unsafe { if struct_size(options.cast()) < size_of::<T>() { Err(Errno::EINVAL) } else { Ok(Some(*options)) } }
+    unsafe { if struct_size(options.cast()) < size_of::<T>() { Err(Errno::EINVAL) } else { Ok(Some(options.read())) } }
 }
 
 /// How far apart the structs of an array are, as the first one says; 0 for an empty array. `EINVAL` if

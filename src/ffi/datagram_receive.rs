@@ -4,17 +4,20 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::{iovec, ssize_t};
 
-use super::convert::{self, Place, array, descriptor};
+use super::convert::{self, Filled, Place, descriptor};
 use super::guard::guard;
+use super::handle::{self, Handle, enter, opaque};
 use crate::datagram::buffer;
 use crate::datagram::receive::{Receiver, View};
 use crate::deadline::Deadline;
-use crate::error::{Errno, Result};
+use crate::error::Errno;
 use crate::sys::c_types::{CASTIO_VIEW_CONTROL_TRUNCATED, CASTIO_VIEW_TRUNCATED, castio_datagram_view};
 use crate::sys::memory::In;
+use crate::sys::mmsg::Location;
 
 /// Receives datagrams in batches on one socket: see castio_receiver_open().
-pub struct castio_receiver(Receiver<'static>);
+pub struct castio_receiver(Handle<Receiver<'static>>);
+opaque!(castio_receiver, Receiver<'static>);
 
 /// castio_receiver_options: the kernel may coalesce a run of datagrams (UDP_GRO), which then cost one
 /// pass through its stack. They come apart again.
@@ -45,9 +48,12 @@ pub struct castio_receiver_options {
 /// CASTIO_RECEIVER_COALESCE UDP_GRO. Those that were off are off again after castio_receiver_close, or, where
 /// several handles need them on one socket, after the last one's close.
 ///
-/// - fd: a datagram or raw socket, which stays yours and must stay open as long as the handle.
+/// - fd: a datagram, seqpacket or raw socket, which stays yours and must stay open as long as the handle.
 /// - options: its struct_size set, or NULL for the default.
 /// - out: written with the handle, for castio_receiver_close.
+///
+/// Of a UNIX socket a view tells the time and the sender. Descriptors and credentials that a peer sends
+/// along aren't received, and the view says CASTIO_VIEW_CONTROL_TRUNCATED.
 ///
 /// Returns 0.
 ///
@@ -64,11 +70,12 @@ pub unsafe extern "C" fn castio_receiver_open(
     options: *const castio_receiver_options,
     out: *mut *mut castio_receiver,
 ) -> c_int {
-    // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
         let default = castio_receiver_options { struct_size: 0, slots: 0, slot_size: 0, flags: 0 };
-        let chosen = convert::options(options)?.unwrap_or(default);
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let chosen = unsafe { convert::options(options)? }.unwrap_or(default);
         if chosen.flags & !(CASTIO_RECEIVER_COALESCE | CASTIO_RECEIVER_NO_DETAILS) != 0 {
             return Err(Errno::EINVAL);
         }
@@ -76,8 +83,7 @@ pub unsafe extern "C" fn castio_receiver_open(
         let (slots, slot_size) = (or(chosen.slots, 64), or(chosen.slot_size, 65_536));
         let coalesce = chosen.flags & CASTIO_RECEIVER_COALESCE != 0;
         let details = chosen.flags & CASTIO_RECEIVER_NO_DETAILS == 0;
-        let receiver = Receiver::open(descriptor(fd)?, slots, slot_size, coalesce, details)?;
-        place.put(Box::into_raw(Box::new(castio_receiver(receiver))));
+        place.put(handle::open(Receiver::open(descriptor(fd)?, slots, slot_size, coalesce, details)?));
         Ok(())
     })
 }
@@ -89,13 +95,8 @@ pub unsafe extern "C" fn castio_receiver_open(
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_receiver_close(receiver: *mut castio_receiver) {
-    guard(|| {
-        if !receiver.is_null() {
-            // SAFETY: made by castio_receiver_open, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(receiver) });
-        }
-        Ok(())
-    });
+    // SAFETY: NULL or from castio_receiver_open, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(receiver) });
 }
 
 /// Receives datagrams: recvmmsg(). Waits until there is one, and takes as many as there are, without
@@ -109,8 +110,10 @@ pub unsafe extern "C" fn castio_receiver_close(receiver: *mut castio_receiver) {
 /// Returns how many views are filled.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
 /// -ESHUTDOWN: reading has been ended by shutdown(SHUT_RD), and nothing is queued.
+/// -EPIPE: the peer of a SOCK_SEQPACKET socket has closed, and all that it sent was received.
 /// -ECONNREFUSED and the like: an error that was pending on the socket, told once; nothing is lost.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: receiver is NULL, or
 /// views with a capacity.
@@ -125,8 +128,14 @@ pub unsafe extern "C" fn castio_receive_datagrams(
     capacity: usize,
     timeout_ms: c_int,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle and an array.
-    guard(|| unsafe { receive(receiver, views, capacity, timeout_ms, |_, view| view) })
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut receiver = unsafe { enter(receiver)? };
+        // SAFETY: NULL or so many views of the size that the first one says, as the header asks.
+        let mut views = unsafe { Filled::new(views, capacity)? };
+        let size = views.struct_size();
+        receiver.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |view| views.push(filled(&view, size)))
+    })
 }
 
 /// castio_receive_datagrams into buffers of your own: each datagram is copied into one, and its view's
@@ -145,46 +154,39 @@ pub unsafe extern "C" fn castio_receive_copies(
     capacity: usize,
     timeout_ms: c_int,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, an array, and as many buffers.
-    guard(|| unsafe {
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut receiver = unsafe { enter(receiver)? };
+        // SAFETY: NULL or so many buffers that may be written to, as the header asks.
+        let buffers = unsafe { convert::elements(buffers, capacity)? };
         // All of them before anything is taken.
-        for index in 0..array(buffers, capacity)? {
-            let buffer = buffers.add(index).read();
-            convert::region::<In>(buffer.iov_base, buffer.iov_len)?;
+        for index in 0..buffers.count() {
+            let buffer = buffers.get(index).ok_or(Errno::EINVAL)?;
+            // SAFETY: likewise.
+            unsafe { convert::region::<In>(buffer.iov_base, buffer.iov_len)? };
         }
-        receive(receiver, views, capacity, timeout_ms, |index, mut view| {
-            let buffer = buffers.add(index).read();
-            if view.len > buffer.iov_len {
-                view.len = buffer.iov_len;
-                view.flags |= CASTIO_VIEW_TRUNCATED;
-            }
-            view.data.cast::<u8>().copy_to_nonoverlapping(buffer.iov_base.cast(), view.len);
-            view.data = buffer.iov_base;
-            view
+        // SAFETY: NULL or so many views of the size that the first one says, as the header asks.
+        let mut views = unsafe { Filled::new(views, capacity)? };
+        let size = views.struct_size();
+        receiver.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |view| {
+            let Some(buffer) = buffers.get(views.count()) else { return };
+            views.push(copied(filled(&view, size), view.bytes(), buffer));
         })
     })
 }
 
-/// # Safety
-/// A handle or NULL; `capacity` views, the first one's size set, or NULL.
-unsafe fn receive(
-    handle: *mut castio_receiver,
-    views: *mut castio_datagram_view,
-    capacity: usize,
-    timeout_ms: c_int,
-    finish: impl Fn(usize, castio_datagram_view) -> castio_datagram_view,
-) -> Result<usize> {
-    // SAFETY: promised by the caller.
-    let handle = unsafe { handle.as_mut() }.ok_or(Errno::EFAULT)?;
-    // SAFETY: promised by the caller.
-    let elements = unsafe { convert::Elements::new(views, capacity)? };
-    let mut index = 0;
-    handle.0.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |view| {
-        let view = finish(index, filled(&view, elements.stride()));
-        // SAFETY: there are no more views than the capacity.
-        unsafe { elements.put(index, view) };
-        index += 1;
-    })
+/// As much of the payload as there is room for in a buffer, which was checked.
+fn copied(mut view: castio_datagram_view, bytes: &[u8], buffer: iovec) -> castio_datagram_view {
+    if bytes.len() > buffer.iov_len {
+        view.flags |= CASTIO_VIEW_TRUNCATED;
+    }
+    view.len = bytes.len().min(buffer.iov_len);
+    if view.len > 0 {
+        // SAFETY: so many bytes can be written there, as the header asks, and ours are elsewhere.
+        unsafe { buffer.iov_base.cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), view.len) };
+    }
+    view.data = buffer.iov_base;
+    view
 }
 
 /// A view as C has it.
@@ -192,15 +194,16 @@ pub(super) fn filled(view: &View<'_>, struct_size: usize) -> castio_datagram_vie
     let View { packet, offset, len, true_len, drops, .. } = *view;
     let truncated = if len < true_len { CASTIO_VIEW_TRUNCATED } else { 0 };
     let control = if packet.control_truncated { CASTIO_VIEW_CONTROL_TRUNCATED } else { 0 };
+    let Location { data, from, from_len, to, to_len } = view.location();
     castio_datagram_view {
         struct_size,
-        data: packet.data.wrapping_byte_add(offset),
+        data: data.wrapping_byte_add(offset),
         len,
         true_len,
-        from: packet.from,
-        to: packet.to,
-        from_len: packet.from_len,
-        to_len: packet.to_len,
+        from,
+        to,
+        from_len,
+        to_len,
         time_ns: packet.told.time_ns.unwrap_or(0),
         ifindex: packet.told.destination.map_or(0, |(_, interface)| interface),
         drops,
@@ -234,15 +237,15 @@ pub unsafe extern "C" fn castio_set_receive_buffer(
     advice: *mut c_char,
     len: usize,
 ) -> c_int {
-    // SAFETY: the header asks for places of these sizes, or NULL.
-    guard(|| unsafe {
-        convert::counted(granted, |granted| {
-            if advice.is_null() && len > 0 {
-                return Err(Errno::EFAULT);
-            }
-            *granted = buffer::set_receive(descriptor(fd)?, bytes)?;
-            let text = if *granted < bytes { buffer::ADVICE } else { "" };
-            convert::put_text(advice, len, text).map(drop)
-        })
-    })
+    let set = |granted: &mut usize| {
+        if advice.is_null() && len > 0 {
+            return Err(Errno::EFAULT);
+        }
+        *granted = buffer::set_receive(descriptor(fd)?, bytes)?;
+        let text = if *granted < bytes { buffer::ADVICE } else { "" };
+        // SAFETY: NULL or room for so many bytes, as the header asks.
+        unsafe { convert::put_text(advice, len, text) }.map(drop)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { convert::counted(granted, set) })
 }

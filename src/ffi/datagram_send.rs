@@ -1,21 +1,25 @@
 //! Datagrams in batches: sending
 
 use std::ffi::{c_int, c_uint};
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use libc::{iovec, sockaddr_storage, socklen_t, ssize_t};
 
-use super::convert::{self, Place, array, counted, descriptor};
+use super::convert::{self, Elements, Place, counted, descriptor};
 use super::guard::guard;
+use super::handle::{self, Handle, enter, opaque};
 use crate::datagram::send::{Datagram, Datagrams, Manner, Options, Sender};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::c_types::{CASTIO_DATAGRAM_TRAFFIC_CLASS, CASTIO_DATAGRAM_TTL, castio_datagram};
 use crate::sys::memory::{Gather, Out};
 use crate::sys::mmsg::Destination;
+use crate::sys::socket::KeptMemory;
 
 /// Sends datagrams in batches on one socket: see castio_sender_open().
-pub struct castio_sender(Sender<'static>);
+pub struct castio_sender(Handle<Sender<'static>>);
+opaque!(castio_sender, Sender<'static>);
 
 /// castio_sender_options: never segments (UDP_SEGMENT).
 pub const CASTIO_SENDER_NO_SEGMENTATION: c_uint = 1;
@@ -58,21 +62,23 @@ pub unsafe extern "C" fn castio_sender_open(
     options: *const castio_sender_options,
     out: *mut *mut castio_sender,
 ) -> c_int {
-    // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        let chosen = convert::options(options)?;
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let chosen = unsafe { convert::options(options)? };
         let (flags, bytes_per_second) = chosen.map_or((0, 0), |chosen| (chosen.flags, chosen.bytes_per_second));
         if flags & !(CASTIO_SENDER_NO_SEGMENTATION | CASTIO_SENDER_ZEROCOPY) != 0 {
             return Err(Errno::EINVAL);
         }
+        // SAFETY: the header asks to keep what is sent until castio_sender_wait says so.
+        let keeps_memory = || unsafe { KeptMemory::promised() };
         let options = Options {
             segmentation: flags & CASTIO_SENDER_NO_SEGMENTATION == 0,
-            zerocopy: flags & CASTIO_SENDER_ZEROCOPY != 0,
+            zerocopy: (flags & CASTIO_SENDER_ZEROCOPY != 0).then(keeps_memory),
             bytes_per_second,
         };
-        let sender = Sender::open(descriptor(fd)?, options)?;
-        place.put(Box::into_raw(Box::new(castio_sender(sender))));
+        place.put(handle::open(Sender::open(descriptor(fd)?, options)?));
         Ok(())
     })
 }
@@ -84,13 +90,8 @@ pub unsafe extern "C" fn castio_sender_open(
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_sender_close(sender: *mut castio_sender) {
-    guard(|| {
-        if !sender.is_null() {
-            // SAFETY: made by castio_sender_open, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(sender) });
-        }
-        Ok(())
-    });
+    // SAFETY: NULL or from castio_sender_open, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(sender) });
 }
 
 /// Sends datagrams, in order: sendmmsg(), and for runs of them to one destination and of one size (the
@@ -107,6 +108,7 @@ pub unsafe extern "C" fn castio_sender_close(sender: *mut castio_sender) {
 /// failure datagram *done is the one that failed: all before it are out, it and those behind it aren't.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.
 /// -EMSGSIZE: a datagram is too long, or has more than 1024 buffers.
 /// -ECONNREFUSED, -EHOSTUNREACH and the like: an earlier datagram was refused (told by ICMP); nothing
@@ -129,14 +131,15 @@ pub unsafe extern "C" fn castio_send_datagrams(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, for an array, and for NULL or a place in `done`.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let sender = sender.as_mut().ok_or(Errno::EFAULT)?;
-            let stride = convert::stride(list, count)?;
-            sender.0.send(&Array { first: list, count, stride }, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let send = |done: &mut usize| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut sender = unsafe { enter(sender)? };
+        // SAFETY: NULL or so many structs of the size that the first one says, as the header asks.
+        let list = unsafe { Array::new(list, count)? };
+        sender.send(&list, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, send) })
 }
 
 /// Sends one payload to many destinations, in order: what a relay does. sendmmsg(); the payload isn't
@@ -163,16 +166,18 @@ pub unsafe extern "C" fn castio_send_to_many(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, for arrays, and for NULL or a place in `done`.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let sender = sender.as_mut().ok_or(Errno::EFAULT)?;
-            let payload = convert::list::<Out>(iov, iovcnt)?;
-            payload.total()?;
-            let copies = Copies { payload, to, count: array(to, count)? };
-            sender.0.send(&copies, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let send = |done: &mut usize| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut sender = unsafe { enter(sender)? };
+        // SAFETY: NULL or so many buffers, as the header asks.
+        let payload = unsafe { convert::list::<Out>(iov, iovcnt)? };
+        payload.total()?;
+        // SAFETY: NULL or so many addresses, as the header asks.
+        let copies = Copies { payload, to: unsafe { convert::elements(to, count)? } };
+        sender.send(&copies, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, send) })
 }
 
 /// Tells what was sent so far with CASTIO_SENDER_ZEROCOPY, as a token for castio_sender_wait. No system
@@ -184,16 +189,18 @@ pub unsafe extern "C" fn castio_send_to_many(
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: sender or token is NULL.
 ///
 /// One thread at a time for each handle. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_sender_token(sender: *mut castio_sender, token: *mut u64) -> c_int {
-    // SAFETY: the header asks for a handle and a place.
-    guard(|| unsafe {
-        let place = Place::new(token)?;
-        let sender = sender.as_mut().ok_or(Errno::EFAULT)?;
-        place.put(sender.0.zerocopy().1.token());
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(token)? };
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut sender = unsafe { enter(sender)? };
+        place.put(sender.zerocopy().1.token());
         Ok(())
     })
 }
@@ -210,6 +217,7 @@ pub unsafe extern "C" fn castio_sender_token(sender: *mut castio_sender, token: 
 /// anyway.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0, and not all is done. -ETIMEDOUT: the time has passed.
 /// -EFAULT: sender is NULL. -EINVAL: no such token was given. -EBADF: the socket isn't open.
 ///
@@ -221,36 +229,66 @@ pub unsafe extern "C" fn castio_sender_wait(
     timeout_ms: c_int,
     done: *mut u64,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and for NULL or a place.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let (fd, zerocopy) = sender.as_mut().ok_or(Errno::EFAULT)?.0.zerocopy();
-            let result = match token > zerocopy.token() {
-                true => Err(Errno::EINVAL),
-                false => zerocopy.wait(fd, token, Deadline::from_timeout_ms(timeout_ms)),
-            };
-            *done = zerocopy.done();
-            result.map(|()| !zerocopy.is_off())
-        })
-    })
+    let wait = |done: &mut u64| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut sender = unsafe { enter(sender)? };
+        let (fd, zerocopy) = sender.zerocopy();
+        let result = match token > zerocopy.token() {
+            true => Err(Errno::EINVAL),
+            false => zerocopy.wait(fd, token, Deadline::from_timeout_ms(timeout_ms)),
+        };
+        *done = zerocopy.done();
+        result.map(|()| !zerocopy.is_off())
+    };
+    // SAFETY: NULL or a place for the token, as the header asks.
+    guard(|| unsafe { counted(done, wait) })
 }
 
+/// What stands for an element that there isn't.
+const EMPTY: castio_datagram = castio_datagram {
+    struct_size: 0,
+    iov: std::ptr::null(),
+    iovcnt: 0,
+    flags: 0,
+    to: std::ptr::null(),
+    from: std::ptr::null(),
+    to_len: 0,
+    from_len: 0,
+    ifindex: 0,
+    ttl: 0,
+    traffic_class: 0,
+};
+
 /// The caller's array, its elements as far apart as the caller's header says.
-struct Array {
+struct Array<'a> {
     first: *const castio_datagram,
     count: usize,
     stride: usize,
+    memory: PhantomData<&'a [castio_datagram]>,
 }
 
-impl Array {
-    fn element<'a>(&self, index: usize) -> &'a castio_datagram {
-        // SAFETY: the header asks for `count` elements, which stay the same during the call, and the
-        // room asks for no others.
-        unsafe { &*self.first.wrapping_byte_add(index * self.stride) }
+impl Array<'_> {
+    /// # Safety
+    /// NULL or `count` structs of the size that the first one says, which stay the same for `'a`, and so does
+    /// all that they point to.
+    unsafe fn new(first: *const castio_datagram, count: usize) -> Result<Self> {
+        // SAFETY: promised by the caller.
+        let stride = unsafe { convert::stride(first, count)? };
+        Ok(Array { first, count, stride, memory: PhantomData })
+    }
+
+    /// One of them, copied out; the empty one behind the end.
+    #[inline(always)]
+    fn element(&self, index: usize) -> castio_datagram {
+        if index >= self.count {
+            return EMPTY;
+        }
+        // SAFETY: promised in `new`.
+        unsafe { self.first.byte_add(index * self.stride).read() }
     }
 }
 
-impl<'a> Datagrams<'a> for Array {
+impl<'a> Datagrams<'a> for Array<'a> {
     fn count(&self) -> usize {
         self.count
     }
@@ -259,9 +297,9 @@ impl<'a> Datagrams<'a> for Array {
     fn payload_beside(&self, first: usize, index: usize) -> Option<Gather<'a>> {
         let (one, other) = (self.element(first), self.element(index));
         let plain = |raw: &castio_datagram| (raw.flags, raw.ifindex, raw.ttl, raw.traffic_class);
-        // SAFETY: what the elements point to stays the same during the call.
+        // SAFETY: promised in `new` for all that an element points to.
         let address = |at, len| unsafe { Destination::from_raw(at, len) };
-        let beside = plain(one) == plain(other)
+        let beside = plain(&one) == plain(&other)
             && address(one.to, one.to_len).is_same(&address(other.to, other.to_len))
             && address(one.from, one.from_len).is_same(&address(other.from, other.from_len));
         // SAFETY: likewise.
@@ -270,14 +308,10 @@ impl<'a> Datagrams<'a> for Array {
 
     fn get(&self, index: usize) -> Result<Datagram<'a>> {
         let raw = self.element(index);
-        // SAFETY: likewise for what an element points to.
-        unsafe {
-            Ok(Datagram {
-                to: Destination::from_raw(raw.to, raw.to_len),
-                payload: convert::list(raw.iov, raw.iovcnt)?,
-                manner: manner(raw)?,
-            })
-        }
+        // SAFETY: promised in `new` for all that an element points to.
+        let (to, payload) = unsafe { (Destination::from_raw(raw.to, raw.to_len), convert::list(raw.iov, raw.iovcnt)?) };
+        // SAFETY: likewise.
+        Ok(Datagram { to, payload, manner: unsafe { manner(&raw)? } })
     }
 }
 
@@ -311,13 +345,12 @@ unsafe fn manner(raw: &castio_datagram) -> Result<Manner> {
 /// One payload, and an array of destinations.
 struct Copies<'a> {
     payload: Gather<'a>,
-    to: *const sockaddr_storage,
-    count: usize,
+    to: Elements<'a, sockaddr_storage>,
 }
 
 impl<'a> Datagrams<'a> for Copies<'a> {
     fn count(&self) -> usize {
-        self.count
+        self.to.count()
     }
 
     fn payload_beside(&self, first: usize, index: usize) -> Option<Gather<'a>> {
@@ -327,10 +360,11 @@ impl<'a> Datagrams<'a> for Copies<'a> {
     }
 
     fn get(&self, index: usize) -> Result<Datagram<'a>> {
-        let to = self.to.wrapping_add(index);
-        // SAFETY: the header asks for `count` addresses, which stay the same during the call.
+        let to = self.to.at(index).ok_or(Errno::EINVAL)?;
+        // SAFETY: an address that stays the same during the call, as the header asks; it is longer than the
+        // ones of IP are.
         let to = unsafe {
-            let len = match i32::from((*to).ss_family) {
+            let len = match i32::from((&raw const (*to).ss_family).read()) {
                 libc::AF_INET => size_of::<libc::sockaddr_in>(),
                 libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
                 _ => return Err(Errno::EAFNOSUPPORT),

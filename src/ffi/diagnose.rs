@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::{sockaddr, socklen_t, ssize_t};
 
-use super::convert::{self, descriptor};
+use super::convert::{self, Filled, descriptor};
 use super::guard::guard;
 use crate::address::Scoped;
 use crate::diagnose::{self, Finding, Named, Question, findings, question};
@@ -182,18 +182,21 @@ pub unsafe extern "C" fn castio_diagnose_multicast(
     out: *mut castio_finding,
     capacity: usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for text that ends in a NUL, and for an array, its first element's size set.
-    guard(|| unsafe {
-        let array = Array::new(out, capacity)?;
-        let (group, zone) = question::scoped(convert::text(group)?)?;
-        let named = Named::parse(convert::optional_text(interface))?.or(zone)?;
-        let source = convert::optional_text(source).map(question::scoped).transpose()?;
+    guard(|| {
+        // SAFETY: NULL or so many structs of the size that the first one says, as the header asks.
+        let out = unsafe { Filled::new(out, capacity)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (group, source, interface) =
+            unsafe { (convert::text(group)?, convert::optional_text(source), convert::optional_text(interface)) };
+        let (group, zone) = question::scoped(group)?;
+        let named = Named::parse(interface)?.or(zone)?;
+        let source = source.map(question::scoped).transpose()?;
         let (source, named) = match source {
             None => (None, named),
             Some((source, zone)) => (Some(source), named.or(zone)?),
         };
         let question = Question::new(group, port, source, named)?.about(role(flags)?);
-        array.fill(&diagnose::diagnose(descriptor(fd)?, &question)?)
+        Ok(fill(out, &diagnose::diagnose(descriptor(fd)?, &question)?))
     })
 }
 
@@ -219,17 +222,18 @@ pub unsafe extern "C" fn castio_diagnose_multicast_addr(
     out: *mut castio_finding,
     capacity: usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for addresses of these lengths, and for an array, its first element's size set.
-    guard(|| unsafe {
-        let array = Array::new(out, capacity)?;
-        let address = convert::address(group, group_len)?;
+    guard(|| {
+        // SAFETY: NULL or so many structs of the size that the first one says, as the header asks.
+        let out = unsafe { Filled::new(out, capacity)? };
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (address, source) =
+            unsafe { (convert::address(group, group_len)?, convert::optional_scoped(source, source_len)?) };
         let group = Scoped::from(address);
-        let source = convert::optional_scoped(source, source_len)?;
         let scope = source.map_or(0, |source| source.scope);
         let named = Named::index(ifindex).or(Named::index(group.scope))?.or(Named::index(scope))?;
         let source = source.map(|source| source.ip);
         let question = Question::new(group.ip, address.port(), source, named)?.about(role(flags)?);
-        array.fill(&diagnose::diagnose(descriptor(fd)?, &question)?)
+        Ok(fill(out, &diagnose::diagnose(descriptor(fd)?, &question)?))
     })
 }
 
@@ -241,44 +245,17 @@ fn role(flags: c_uint) -> Result<(bool, bool)> {
     Ok((flags != CASTIO_DIAGNOSE_SENDER, flags & CASTIO_DIAGNOSE_SENDER != 0))
 }
 
-/// The caller's array, whose elements may be larger than ours: of a later header.
-struct Array {
-    out: *mut castio_finding,
-    capacity: usize,
-    stride: usize,
-}
-
-impl Array {
-    /// # Safety
-    /// `out` is NULL or an array of `capacity` elements, the first of which says its size.
-    unsafe fn new(out: *mut castio_finding, capacity: usize) -> Result<Array> {
-        let capacity = convert::array(out, capacity)?;
-        let first = if capacity > 0 { out.cast() } else { std::ptr::null() };
-        // SAFETY: promised by the caller.
-        let stride = unsafe { convert::struct_size(first) };
-        if capacity > 0 && stride < size_of::<castio_finding>() {
-            return Err(Errno::EINVAL);
-        }
-        match capacity.checked_mul(stride) {
-            Some(bytes) if bytes <= isize::MAX as usize => Ok(Array { out, capacity, stride }),
-            _ => Err(Errno::EINVAL),
-        }
+fn fill(mut out: Filled<castio_finding>, found: &[Finding]) -> usize {
+    for finding in found {
+        out.push(castio_finding {
+            struct_size: out.struct_size(),
+            code: finding.code as c_int,
+            severity: finding.severity as c_int,
+            cause: chars(&finding.cause),
+            cure: chars(&finding.cure),
+        });
     }
-
-    fn fill(self, findings: &[Finding]) -> Result<usize> {
-        for (index, finding) in findings.iter().take(self.capacity).enumerate() {
-            let element = castio_finding {
-                struct_size: self.stride,
-                code: finding.code as c_int,
-                severity: finding.severity as c_int,
-                cause: chars(&finding.cause),
-                cure: chars(&finding.cure),
-            };
-            // SAFETY: there is room for so many elements of that stride, as promised in `new`.
-            unsafe { self.out.byte_add(index * self.stride).write_unaligned(element) };
-        }
-        Ok(findings.len())
-    }
+    found.len()
 }
 
 /// Text in its place, cut where a character begins.

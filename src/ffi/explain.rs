@@ -27,12 +27,15 @@ use crate::explain;
 /// Any thread, any signal handler. Since 0.1.0. See errno(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_explain(code: c_int, call: *const c_char, buf: *mut c_char, len: usize) -> c_int {
-    // SAFETY: the header asks for text or NULL, and for `len` bytes at `buf`.
-    guard(|| unsafe {
-        match explain::explain(code, convert::optional_text(call)) {
-            Ok(explanation) => convert::put_display(buf, len, &explanation),
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let call = unsafe { convert::optional_text(call) };
+        match explain::explain(code, call) {
+            // SAFETY: NULL or room for `len` bytes, as the header asks.
+            Ok(explanation) => unsafe { convert::put_display(buf, len, &explanation) },
             Err(error) => {
-                convert::put_text(buf, len, explain::NO_SUCH_FUNCTION)?;
+                // SAFETY: likewise.
+                unsafe { convert::put_text(buf, len, explain::NO_SUCH_FUNCTION)? };
                 Err(error)
             }
         }

@@ -62,13 +62,11 @@ const _: () = assert!(NAME_SIZE == 16, "the header can't name NAME_SIZE");
 /// Any thread. Since 0.1.0. See rtnetlink(7), netdevice(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_list_interfaces(out: *mut castio_interface, capacity: usize) -> ssize_t {
-    // SAFETY: the header asks for an array, its first element's size set.
-    guard(|| unsafe {
-        let elements = convert::Elements::new(out, capacity)?;
+    guard(|| {
+        // SAFETY: NULL or so many structs of the size that the first one says, as the header asks.
+        let mut out = unsafe { convert::Filled::new(out, capacity)? };
         let entries = interface::list()?;
-        for (index, entry) in entries.iter().take(capacity).enumerate() {
-            elements.put(index, element(entry, elements.stride()));
-        }
+        entries.iter().for_each(|entry| out.push(element(entry, out.struct_size())));
         Ok(entries.len())
     })
 }
@@ -119,10 +117,12 @@ fn element(entry: &Entry, struct_size: usize) -> castio_interface {
 /// Any thread. Since 0.1.0. See netdevice(7), rtnetlink(7), ip-link(8).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_interface_index(interface: *const c_char, out: *mut c_uint) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        place.put(interface::resolve(convert::text(interface)?)?);
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let interface = unsafe { convert::text(interface)? };
+        place.put(interface::resolve(interface)?);
         Result::Ok(())
     })
 }

@@ -9,6 +9,7 @@
 
 mod convert;
 mod guard;
+mod handle;
 
 pub mod error;
 pub mod explain;

@@ -35,8 +35,8 @@ use crate::nowait;
 /// Any thread. Doesn't wait, so no signal interrupts it. Since 0.1.0. See send(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_send_nowait(fd: c_int, buf: *const c_void, len: usize) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes.
-    guard(|| unsafe { nowait::send(descriptor(fd)?, convert::region(buf, len)?) })
+    // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+    guard(|| nowait::send(descriptor(fd)?, unsafe { convert::region(buf, len)? }))
 }
 
 /// Takes what is there and never blocks, whatever the descriptor's mode, which isn't touched:
@@ -61,8 +61,8 @@ pub unsafe extern "C" fn castio_send_nowait(fd: c_int, buf: *const c_void, len: 
 /// non-blocking opening (the master side of a pseudo-terminal) then waits. Since 0.1.0. See recv(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_recv_nowait(fd: c_int, buf: *mut c_void, len: usize) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes.
-    guard(|| unsafe { nowait::recv(descriptor(fd)?, convert::region(buf, len)?) })
+    // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+    guard(|| nowait::recv(descriptor(fd)?, unsafe { convert::region(buf, len)? }))
 }
 
 /// castio_send_nowait for several buffers, in order: sendmsg() with MSG_DONTWAIT and MSG_NOSIGNAL
@@ -80,8 +80,8 @@ pub unsafe extern "C" fn castio_recv_nowait(fd: c_int, buf: *mut c_void, len: us
 /// Threads and signals as castio_send_nowait. Since 0.1.0. See sendmsg(2), writev(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_writev_nowait(fd: c_int, iov: *const iovec, iovcnt: c_int) -> ssize_t {
-    // SAFETY: the header asks for a valid array.
-    guard(|| unsafe { nowait::writev(descriptor(fd)?, convert::list(iov, iovcnt)?) })
+    // SAFETY: NULL or so many buffers that stay valid during the call, as the header asks.
+    guard(|| nowait::writev(descriptor(fd)?, unsafe { convert::list(iov, iovcnt)? }))
 }
 
 /// castio_recv_nowait for several buffers, filled in order: recvmsg() with MSG_DONTWAIT on a
@@ -98,6 +98,6 @@ pub unsafe extern "C" fn castio_writev_nowait(fd: c_int, iov: *const iovec, iovc
 /// Threads and signals as castio_recv_nowait. Since 0.1.0. See recvmsg(2), readv(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_readv_nowait(fd: c_int, iov: *const iovec, iovcnt: c_int) -> ssize_t {
-    // SAFETY: the header asks for a valid array.
-    guard(|| unsafe { nowait::readv(descriptor(fd)?, convert::list(iov, iovcnt)?) })
+    // SAFETY: NULL or so many buffers that stay valid during the call, as the header asks.
+    guard(|| nowait::readv(descriptor(fd)?, unsafe { convert::list(iov, iovcnt)? }))
 }

@@ -58,8 +58,8 @@ pub unsafe extern "C" fn castio_peek_available(fd: c_int) -> ssize_t {
 /// Any thread. Since 0.1.0. See recv(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_peek(fd: c_int, buf: *mut c_void, len: usize) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes.
-    guard(|| unsafe { peek::peek(descriptor(fd)?, convert::region(buf, len)?) })
+    // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+    guard(|| peek::peek(descriptor(fd)?, unsafe { convert::region(buf, len)? }))
 }
 
 /// Waits until len bytes are queued on a stream socket and copies them, without taking them: for a
@@ -92,8 +92,8 @@ pub unsafe extern "C" fn castio_peek(fd: c_int, buf: *mut c_void, len: usize) ->
 /// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See recv(2), epoll(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_peek_all(fd: c_int, buf: *mut c_void, len: usize, timeout_ms: c_int) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes.
-    guard(|| unsafe { peek::all(descriptor(fd)?, convert::region(buf, len)?, Deadline::from_timeout_ms(timeout_ms)) })
+    // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+    guard(|| peek::all(descriptor(fd)?, unsafe { convert::region(buf, len)? }, Deadline::from_timeout_ms(timeout_ms)))
 }
 
 /// castio_peek_info: nothing waits.

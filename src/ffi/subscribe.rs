@@ -2,14 +2,14 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use libc::{sockaddr, socklen_t};
 
 use super::amt::{self, castio_amt_options};
-use super::convert::{self, Place, descriptor};
+use super::convert::{self, Place};
 use super::guard::guard;
+use super::handle::{self, Handle, opaque};
 use crate::address::Scoped;
 use crate::error::{Errno, Result};
 use crate::multicast::endpoint;
@@ -19,11 +19,8 @@ use crate::sys::multicast::Target;
 use crate::tunnel::subscribe::Subscription;
 
 /// Receives one group wherever it comes from: see castio_subscribe().
-pub struct castio_subscription {
-    // Before the socket, on which it is.
-    subscription: Subscription<'static>,
-    _socket: OwnedFd,
-}
+pub struct castio_subscription(Handle<Subscription<'static>>);
+opaque!(castio_subscription, Subscription<'static>);
 
 /// How a subscription works: see castio_subscribe(). All zero but struct_size is the default.
 #[repr(C)]
@@ -82,14 +79,16 @@ pub unsafe extern "C" fn castio_subscribe(
     options: *const castio_subscribe_options,
     out: *mut *mut castio_subscription,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, NULL or a struct of the size that it says, and a
-    // place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        let (group, selector) = selector::of_text(convert::text(group)?, convert::optional_text(interfaces))?;
-        let source = convert::optional_text(source).map(Scoped::parse).transpose()?;
-        let (source, selector) = selector.with_source(source)?;
-        place.put(open(group, port, source, selector, options)?);
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (group, source, interfaces) =
+            unsafe { (convert::text(group)?, convert::optional_text(source), convert::optional_text(interfaces)) };
+        let (group, selector) = selector::of_text(group, interfaces)?;
+        let (source, selector) = selector.with_source(source.map(Scoped::parse).transpose()?)?;
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        place.put(unsafe { open(group, port, source, selector, options)? });
         Ok(())
     })
 }
@@ -111,14 +110,16 @@ pub unsafe extern "C" fn castio_subscribe_addr(
     options: *const castio_subscribe_options,
     out: *mut *mut castio_subscription,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths, NULL or a struct of the size that it says, and
-    // a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
-        let address = convert::address(group, group_len)?;
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (address, source) =
+            unsafe { (convert::address(group, group_len)?, convert::optional_scoped(source, source_len)?) };
         let (group, selector) = selector::of_index(Scoped::from(address), ifindex)?;
-        let (source, selector) = selector.with_source(convert::optional_scoped(source, source_len)?)?;
-        place.put(open(group, address.port(), source, selector, options)?);
+        let (source, selector) = selector.with_source(source)?;
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        place.put(unsafe { open(group, address.port(), source, selector, options)? });
         Ok(())
     })
 }
@@ -143,9 +144,8 @@ unsafe fn open(
     let settings = unsafe { amt::settings(chosen.relays, chosen.amt)? };
     let wait = Duration::from_millis(if chosen.fallback_ms == 0 { 4000 } else { chosen.fallback_ms.into() });
     let socket = endpoint::open_bound(Target { group, interface: 0 }, port)?;
-    let fd = descriptor(socket.as_raw_fd())?;
-    let subscription = Subscription::open(fd, Key { group, source }, port, selector, settings, wait)?;
-    Ok(Box::into_raw(Box::new(castio_subscription { subscription, _socket: socket })))
+    let subscription = Subscription::open(socket, Key { group, source }, port, selector, settings, wait)?;
+    Ok(handle::open(subscription))
 }
 
 /// Leaves the group by both ways, and frees the handle. In a child after fork() it only frees the child's copy.
@@ -154,18 +154,6 @@ unsafe fn open(
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_subscription_close(subscription: *mut castio_subscription) {
-    guard(|| {
-        if !subscription.is_null() {
-            // SAFETY: made by castio_subscribe, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(subscription) });
-        }
-        Ok(())
-    });
-}
-
-/// # Safety
-/// NULL, or a handle that nobody else uses meanwhile.
-pub(super) unsafe fn handle<'call>(subscription: *mut castio_subscription) -> Result<&'call mut Subscription<'static>> {
-    // SAFETY: promised by the caller.
-    unsafe { subscription.as_mut() }.map(|handle| &mut handle.subscription).ok_or(Errno::EFAULT)
+    // SAFETY: NULL or from castio_subscribe, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(subscription) });
 }

@@ -5,10 +5,11 @@ use std::ffi::{c_int, c_uint};
 use libc::{sockaddr_storage, ssize_t};
 
 use super::amt_receive;
-use super::convert::{self, Place};
+use super::convert::{Filled, Place};
 use super::datagram_receive;
 use super::guard::guard;
-use super::subscribe::{castio_subscription, handle};
+use super::handle::enter;
+use super::subscribe::castio_subscription;
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::sys::c_types::castio_datagram_view;
@@ -50,13 +51,14 @@ pub struct castio_subscription_info {
 /// Returns the descriptor.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: subscription is NULL.
 ///
 /// Since 0.1.0. See poll(2), epoll(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_subscription_fd(subscription: *mut castio_subscription) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { Ok(handle(subscription)?.raw_fd()) })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| Ok(unsafe { enter(subscription)? }.raw_fd()))
 }
 
 /// When to call castio_subscription_receive although the descriptor isn't readable: to change the way, for
@@ -70,6 +72,7 @@ pub unsafe extern "C" fn castio_subscription_fd(subscription: *mut castio_subscr
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: subscription or timeout_ms is NULL.
 ///
 /// One thread at a time. Since 0.1.0. See poll(2).
@@ -78,9 +81,11 @@ pub unsafe extern "C" fn castio_subscription_timeout_ms(
     subscription: *mut castio_subscription,
     timeout_ms: *mut c_int,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and a place.
-    guard(|| unsafe {
-        let (subscription, place) = (handle(subscription)?, Place::new(timeout_ms)?);
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let subscription = unsafe { enter(subscription)? };
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(timeout_ms)? };
         place.put(subscription.timer().map_or(-1, |at| Deadline::At(at).remaining_ms()));
         Result::Ok(())
     })
@@ -94,14 +99,15 @@ pub unsafe extern "C" fn castio_subscription_timeout_ms(
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: subscription is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room; the next call
 ///   tries again.
 ///
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_subscription_process(subscription: *mut castio_subscription) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { handle(subscription)?.process() })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| unsafe { enter(subscription)? }.process())
 }
 
 /// Receives datagrams, by whichever way they come, as castio_receive_datagrams does from a socket, and
@@ -117,6 +123,7 @@ pub unsafe extern "C" fn castio_subscription_process(subscription: *mut castio_s
 /// Returns how many views are filled.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: subscription is NULL,
 /// or views with a capacity. Others as castio_subscription_process.
@@ -129,19 +136,19 @@ pub unsafe extern "C" fn castio_subscription_receive(
     capacity: usize,
     timeout_ms: c_int,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, and an array, its first element's size set.
-    guard(|| unsafe {
-        let subscription = handle(subscription)?;
-        let elements = convert::Elements::new(views, capacity)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut subscription = unsafe { enter(subscription)? };
+        // SAFETY: NULL or so many views of the size that the first one says, as the header asks.
+        let mut views = unsafe { Filled::new(views, capacity)? };
+        let size = views.struct_size();
         let (to, to_len) = subscription.to().as_raw();
-        let mut index = 0;
         subscription.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |arrival| {
             let view = match arrival {
-                Arrival::Native(view) => datagram_receive::filled(&view, elements.stride()),
-                Arrival::Tunnel(delivered) => amt_receive::filled(delivered, elements.stride()),
+                Arrival::Native(view) => datagram_receive::filled(&view, size),
+                Arrival::Tunnel(delivered) => amt_receive::filled(delivered, size),
             };
-            elements.put(index, castio_datagram_view { to, to_len, ..view });
-            index += 1;
+            views.push(castio_datagram_view { to, to_len, ..view });
         })
     })
 }
@@ -154,6 +161,7 @@ pub unsafe extern "C" fn castio_subscription_receive(
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EINVAL: struct_size is too small. -EFAULT: subscription or info is NULL.
 ///
 /// One thread at a time. Since 0.1.0.
@@ -162,10 +170,12 @@ pub unsafe extern "C" fn castio_subscription_info(
     subscription: *mut castio_subscription,
     info: *mut castio_subscription_info,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and a struct with its size.
-    guard(|| unsafe {
-        let (subscription, (place, struct_size)) = (handle(subscription)?, Place::sized(info)?);
-        place.put(info_of(subscription, struct_size));
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let subscription = unsafe { enter(subscription)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let (place, struct_size) = unsafe { Place::sized(info)? };
+        place.put(info_of(&subscription, struct_size));
         Ok(())
     })
 }

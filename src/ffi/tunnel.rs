@@ -5,8 +5,9 @@ use std::io::IoSlice;
 
 use libc::{iovec, ssize_t};
 
-use super::convert::{self, Place, array, counted};
+use super::convert::{self, Filled, Place, array, counted};
 use super::guard::guard;
+use super::handle::{self, Handle, enter, opaque};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::memory::Out;
@@ -16,7 +17,8 @@ use crate::tunnel::fixed::ends::{self, Options};
 use crate::tunnel::fixed::kind::Kind;
 
 /// One end of a tunnel that carries whole IP packets: see castio_tunnel_open().
-pub struct castio_tunnel(Tunnel);
+pub struct castio_tunnel(Handle<Tunnel>);
+opaque!(castio_tunnel, Tunnel);
 
 /// castio_tunnel_open: a packet in an IP packet, protocol 4, or 41 for IPv6 inside (RFC 2003, RFC 2473).
 /// Takes CAP_NET_RAW.
@@ -109,16 +111,17 @@ pub unsafe extern "C" fn castio_tunnel_open(
     options: *const castio_tunnel_options,
     out: *mut *mut castio_tunnel,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, NULL or a struct of the size that it says, and
-    // a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
         let kind = kind_of(kind)?;
-        let remote = ends::parse(convert::text(remote)?, kind)?;
-        let local = convert::optional_text(local).map(|local| ends::parse(local, kind)).transpose()?;
-        let (options, slots) = options_of(options)?;
-        let tunnel = Tunnel::open(kind, local, remote, options, slots)?;
-        place.put(Box::into_raw(Box::new(castio_tunnel(tunnel))));
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (local, remote) = unsafe { (convert::optional_text(local), convert::text(remote)?) };
+        let remote = ends::parse(remote, kind)?;
+        let local = local.map(|local| ends::parse(local, kind)).transpose()?;
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let (options, slots) = unsafe { options_of(options)? };
+        place.put(handle::open(Tunnel::open(kind, local, remote, options, slots)?));
         Ok(())
     })
 }
@@ -161,13 +164,8 @@ unsafe fn options_of(options: *const castio_tunnel_options) -> Result<(Options, 
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_tunnel_close(tunnel: *mut castio_tunnel) {
-    guard(|| {
-        if !tunnel.is_null() {
-            // SAFETY: made by castio_tunnel_open, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(tunnel) });
-        }
-        Ok(())
-    });
+    // SAFETY: NULL or from castio_tunnel_open, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(tunnel) });
 }
 
 /// Sends whole IP packets to the other end, in order: sendmmsg(), and for runs of one size over UDP
@@ -184,6 +182,7 @@ pub unsafe extern "C" fn castio_tunnel_close(tunnel: *mut castio_tunnel) {
 /// it to leave it out.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EBADMSG: it isn't a packet, or its TTL or hop limit is 0.
 /// -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
 /// -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
@@ -203,14 +202,15 @@ pub unsafe extern "C" fn castio_tunnel_send(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, an array of readable packets, and for NULL or a place.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let tunnel = handle(tunnel)?;
-            let packets = packets_of(packets, count)?;
-            tunnel.send(packets, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let send = |done: &mut usize| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut tunnel = unsafe { enter(tunnel)? };
+        // SAFETY: NULL or so many packets that can be read and stay the same, as the header asks.
+        let packets = unsafe { packets_of(packets, count)? };
+        tunnel.send(packets, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, send) })
 }
 
 /// # Safety
@@ -245,6 +245,7 @@ unsafe fn packets_of<'call>(first: *const iovec, count: usize) -> Result<&'call 
 /// Returns how many packets there are. What there was no room for in the array comes with the next call.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
 /// -ESHUTDOWN: somebody has called shutdown(SHUT_RD) for the tunnel's descriptor, and nothing is queued.
 /// -EFAULT: tunnel is NULL, or packets with a capacity. -EINVAL: capacity is over SSIZE_MAX in bytes.
@@ -259,15 +260,13 @@ pub unsafe extern "C" fn castio_tunnel_receive(
     capacity: usize,
     timeout_ms: c_int,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle and an array.
-    guard(|| unsafe {
-        let (tunnel, capacity) = (handle(tunnel)?, array(packets, capacity)?);
-        let mut index = 0;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut tunnel = unsafe { enter(tunnel)? };
+        // SAFETY: NULL or so many places, as the header asks.
+        let mut packets = unsafe { Filled::plain(packets, capacity)? };
         tunnel.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |_, packet| {
-            let view = iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() };
-            // There are no more packets than the capacity.
-            packets.add(index).write(view);
-            index += 1;
+            packets.push(iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() });
         })
     })
 }
@@ -280,19 +279,13 @@ pub unsafe extern "C" fn castio_tunnel_receive(
 /// Returns the descriptor.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: tunnel is NULL.
 ///
 /// Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_tunnel_fd(tunnel: *mut castio_tunnel) -> c_int {
     use std::os::fd::AsRawFd;
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { Ok(handle(tunnel)?.fd().ok_or(Errno::EBADF)?.as_raw_fd()) })
-}
-
-/// # Safety
-/// NULL, or a handle that nobody else uses meanwhile.
-pub(super) unsafe fn handle<'call>(tunnel: *mut castio_tunnel) -> Result<&'call mut Tunnel> {
-    // SAFETY: promised by the caller.
-    unsafe { tunnel.as_mut() }.map(|tunnel| &mut tunnel.0).ok_or(Errno::EFAULT)
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| Ok(unsafe { enter(tunnel)? }.fd().ok_or(Errno::EBADF)?.as_raw_fd()))
 }

@@ -4,7 +4,8 @@ use std::ffi::c_int;
 
 use super::convert::Place;
 use super::guard::guard;
-use super::tunnel::{castio_tunnel, handle};
+use super::handle::enter;
+use super::tunnel::castio_tunnel;
 use crate::tunnel::fixed::{Sizes, Tunnel};
 
 /// What fits into a tunnel and what went through it: see castio_tunnel_info().
@@ -74,6 +75,7 @@ pub struct castio_tunnel_info {
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: tunnel or info is NULL. -EINVAL: struct_size is too small.
 /// -ENETUNREACH: there is no route to the other end any more.
 /// -EAGAIN: no local port is left.
@@ -82,11 +84,13 @@ pub struct castio_tunnel_info {
 /// One thread at a time. Since 0.1.0. See ip(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_tunnel_info(tunnel: *mut castio_tunnel, info: *mut castio_tunnel_info) -> c_int {
-    // SAFETY: the header asks for a handle, and a struct of the size that it says.
-    guard(|| unsafe {
-        let (tunnel, (place, struct_size)) = (handle(tunnel)?, Place::sized(info)?);
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut tunnel = unsafe { enter(tunnel)? };
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let (place, struct_size) = unsafe { Place::sized(info)? };
         let sizes = tunnel.sizes()?;
-        place.put(filled(tunnel, sizes, struct_size));
+        place.put(filled(&tunnel, sizes, struct_size));
         Ok(())
     })
 }

@@ -103,13 +103,13 @@ pub unsafe extern "C" fn castio_send_oob(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes, and for NULL or a place in `done`.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let bytes = convert::region(buf, len)?;
-            urgent::send(descriptor(fd)?, bytes, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let send = |done: &mut usize| {
+        // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+        let bytes = unsafe { convert::region(buf, len)? };
+        urgent::send(descriptor(fd)?, bytes, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, send) })
 }
 
 /// Takes the urgent byte, out of the order of the stream and without waiting: recv() with MSG_OOB.
@@ -175,11 +175,12 @@ pub unsafe extern "C" fn castio_recv_to_mark(
     timeout_ms: c_int,
     at_mark: *mut c_int,
 ) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes, and for NULL or a place in `at_mark`.
-    guard(|| unsafe {
-        let place = Place::new(at_mark)?;
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(at_mark)? };
         let read = || {
-            let bytes = convert::region(buf, len)?;
+            // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+            let bytes = unsafe { convert::region(buf, len)? };
             urgent::recv_to_mark(descriptor(fd)?, bytes, Deadline::from_timeout_ms(timeout_ms))
         };
         let result = read();

@@ -49,13 +49,13 @@ pub unsafe extern "C" fn castio_writev_all(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a valid array, and for NULL or a place in `done`.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let list = convert::list(iov, iovcnt)?;
-            vectored::writev_all(descriptor(fd)?, list, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let write = |done: &mut usize| {
+        // SAFETY: NULL or so many buffers that stay valid during the call, as the header asks.
+        let memory = unsafe { convert::list(iov, iovcnt)? };
+        vectored::writev_all(descriptor(fd)?, memory, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, write) })
 }
 
 /// Fills all buffers, in order, or takes what there is before the end of file: recvmsg() on a
@@ -95,13 +95,13 @@ pub unsafe extern "C" fn castio_readv_all(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a valid array, and for NULL or a place in `done`.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let list = convert::list(iov, iovcnt)?;
-            vectored::readv_all(descriptor(fd)?, list, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let read = |done: &mut usize| {
+        // SAFETY: NULL or so many buffers that stay valid during the call, as the header asks.
+        let memory = unsafe { convert::list(iov, iovcnt)? };
+        vectored::readv_all(descriptor(fd)?, memory, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, read) })
 }
 
 /// Sends all of one buffer: castio_writev_all with a single one.
@@ -122,13 +122,13 @@ pub unsafe extern "C" fn castio_write_all(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes, and for NULL or a place in `done`.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let bytes = convert::region(buf, len)?;
-            vectored::write_all(descriptor(fd)?, bytes, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let write = |done: &mut usize| {
+        // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+        let memory = unsafe { convert::region(buf, len)? };
+        vectored::write_all(descriptor(fd)?, memory, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, write) })
 }
 
 /// Fills all of one buffer: castio_readv_all with a single one.
@@ -149,13 +149,13 @@ pub unsafe extern "C" fn castio_read_all(
     timeout_ms: c_int,
     done: *mut usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for `len` bytes, and for NULL or a place in `done`.
-    guard(|| unsafe {
-        counted(done, |done| {
-            let bytes = convert::region(buf, len)?;
-            vectored::read_all(descriptor(fd)?, bytes, Deadline::from_timeout_ms(timeout_ms), done)
-        })
-    })
+    let read = |done: &mut usize| {
+        // SAFETY: NULL or `len` bytes that stay valid during the call, as the header asks.
+        let memory = unsafe { convert::region(buf, len)? };
+        vectored::read_all(descriptor(fd)?, memory, Deadline::from_timeout_ms(timeout_ms), done)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(done, read) })
 }
 
 /// The sum of all lengths of an array of buffers, in bytes. No system call.
@@ -167,8 +167,8 @@ pub unsafe extern "C" fn castio_read_all(
 /// Any thread, any signal handler. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_iov_length(iov: *const iovec, iovcnt: c_int) -> ssize_t {
-    // SAFETY: the header asks for a valid array.
-    guard(|| unsafe { convert::list::<Out>(iov, iovcnt)?.total() })
+    // SAFETY: NULL or so many buffers that stay valid during the call, as the header asks.
+    guard(|| unsafe { convert::list::<Out>(iov, iovcnt)? }.total())
 }
 
 /// Steps over the first bytes of an array of buffers, in place: those that are done get length 0,
@@ -187,10 +187,12 @@ pub unsafe extern "C" fn castio_iov_length(iov: *const iovec, iovcnt: c_int) -> 
 /// Any thread, any signal handler. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_iov_advance(iov: *mut iovec, iovcnt: c_int, bytes: usize) -> c_int {
-    // SAFETY: the header asks for a valid array that is the caller's to change.
-    guard(|| unsafe {
-        let count = convert::list::<Out>(iov, iovcnt)?.count();
+    guard(|| {
+        // SAFETY: NULL or so many buffers that stay valid during the call, as the header asks.
+        let count = unsafe { convert::list::<Out>(iov, iovcnt)? }.count();
+        // SAFETY: `count` of them are there, and the caller's to change.
+        let index = unsafe { memory::advance_in_place(iov, count, bytes)? };
         // At most iovcnt, which is an int.
-        memory::advance_in_place(iov, count, bytes).map(|index| index as c_int)
+        Ok(index as c_int)
     })
 }

@@ -103,7 +103,9 @@ fn at(fd: BorrowedFd<'_>, target: Target, capacity: usize) -> Result<Option<Filt
 fn not_joined(target: Target) -> Errno {
     match target.interface {
         0 => Errno::EADDRNOTAVAIL,
-        index => interface::name_of(index).err().filter(|error| *error == Errno::ENODEV).unwrap_or(Errno::EADDRNOTAVAIL),
+        index => {
+            interface::name_of(index).err().filter(|error| *error == Errno::ENODEV).unwrap_or(Errno::EADDRNOTAVAIL)
+        }
     }
 }
 
@@ -128,7 +130,9 @@ pub(super) fn explain(fd: BorrowedFd<'_>, target: Target, error: Errno) -> Errno
         Errno::EINVAL | Errno::EADDRNOTAVAIL if check_type(fd).is_err() => Errno::EPROTO,
         Errno::EADDRNOTAVAIL => not_joined(target),
         // The kernel says ENODEV of an interface without IPv6, too, on which nothing can be joined.
-        Errno::ENODEV if target.group.is_ipv6() && target.interface != 0 && interface::name_of(target.interface).is_ok() => {
+        Errno::ENODEV
+            if target.group.is_ipv6() && target.interface != 0 && interface::name_of(target.interface).is_ok() =>
+        {
             Errno::EADDRNOTAVAIL
         }
         Errno::ENOBUFS => limits::of_groups(fd, target.group),

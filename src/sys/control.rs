@@ -11,6 +11,9 @@ use super::sockaddr;
 const UDP_SEGMENT: c_int = 103;
 const UDP_GRO: c_int = 104;
 
+/// Since Linux 6.5, not in the libc crate.
+const SCM_PIDFD: c_int = 4;
+
 /// Room for one message of each kind that [`ControlBuffer`] can hold, and some to spare.
 const SEND_ROOM: usize = 160;
 
@@ -121,61 +124,110 @@ pub struct Told {
 /// Reads a received message's control data.
 pub(super) fn read(message: &libc::msghdr) -> Told {
     let mut told = Told::default();
-    // SAFETY: recvmsg filled the control buffer and says how far; the macros stay within.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: a header in the buffer, or NULL at its end.
-    while let Some(header) = unsafe { next.as_ref() } {
-        take(&mut told, header);
-        // SAFETY: as above.
-        next = unsafe { libc::CMSG_NXTHDR(message, header) };
-    }
+    entries(message).for_each(|entry| take(&mut told, &entry));
     told
 }
 
-fn take(told: &mut Told, header: &libc::cmsghdr) {
-    match (header.cmsg_level, header.cmsg_type) {
+/// Closes the descriptors in a received message's control data, which nobody asked for: the kernel has
+/// installed those that fit, also where it says that it cut some (`MSG_CTRUNC`). Once for each message.
+pub(super) fn close_descriptors(message: &libc::msghdr) {
+    for entry in entries(message) {
+        if matches!((entry.level, entry.kind), (libc::SOL_SOCKET, libc::SCM_RIGHTS | SCM_PIDFD)) {
+            let mut index = 0;
+            while let Some(fd) = entry.value_at::<c_int>(index) {
+                // A pidfd that couldn't be made is an error number instead.
+                if fd >= 0 {
+                    // SAFETY: the kernel made it for this message, and nobody else knows of it.
+                    unsafe { libc::close(fd) };
+                }
+                index += 1;
+            }
+        }
+    }
+}
+
+/// One control message that was received: its header, and what stands behind it.
+pub(super) struct Entry {
+    pub level: c_int,
+    pub kind: c_int,
+    data: *const u8,
+    len: usize,
+}
+
+impl Entry {
+    /// The value; `None` if what was received is shorter.
+    pub fn value<T: Copy>(&self) -> Option<T> {
+        self.value_at(0)
+    }
+
+    /// One of several.
+    fn value_at<T: Copy>(&self, index: usize) -> Option<T> {
+        let end = (index + 1).checked_mul(size_of::<T>())?;
+        // SAFETY: `len` bytes of the message's control buffer are at `data`, and all kinds of `T` here are
+        // integers, for which any bytes will do.
+        (end <= self.len).then(|| unsafe { self.data.cast::<T>().add(index).read_unaligned() })
+    }
+}
+
+/// The control messages that a message was received with.
+pub(super) fn entries(message: &libc::msghdr) -> impl Iterator<Item = Entry> {
+    // SAFETY: recvmsg filled the control buffer and says how far; the macros stay within.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+    #[allow(clippy::unnecessary_cast, reason = "an int in other C libraries")]
+    let end = message.msg_control.addr() + message.msg_controllen as usize;
+    std::iter::from_fn(move || {
+        if next.is_null() {
+            return None;
+        }
+        // SAFETY: a whole header in the buffer, which is aligned for headers. The pointer comes from the
+        // buffer's own, so that it may be followed to the data too.
+        let (header, data) = unsafe { (next.read(), libc::CMSG_DATA(next)) };
+        // SAFETY: arithmetic on a size.
+        let before = unsafe { libc::CMSG_LEN(0) } as usize;
+        #[allow(clippy::unnecessary_cast, reason = "an int in other C libraries")]
+        let len = (header.cmsg_len as usize).saturating_sub(before).min(end.saturating_sub(data.addr()));
+        // SAFETY: as for the first one.
+        next = unsafe { libc::CMSG_NXTHDR(message, next) };
+        Some(Entry { level: header.cmsg_level, kind: header.cmsg_type, data, len })
+    })
+}
+
+fn take(told: &mut Told, entry: &Entry) {
+    match (entry.level, entry.kind) {
         (libc::SOL_UDP, UDP_GRO) => {
             told.segment_size =
-                value::<c_int>(header).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
+                entry.value::<c_int>().and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
         }
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-            told.destination = value::<libc::in_pktinfo>(header)
+            told.destination = entry
+                .value::<libc::in_pktinfo>()
                 .map(|info| (sockaddr::from_in_addr(info.ipi_addr).into(), info.ipi_ifindex.unsigned_abs()));
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-            told.destination = value::<libc::in6_pktinfo>(header)
+            told.destination = entry
+                .value::<libc::in6_pktinfo>()
                 .map(|info| (Ipv6Addr::from(info.ipi6_addr.s6_addr).into(), info.ipi6_ifindex));
         }
-        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => told.ttl = value(header),
+        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => told.ttl = entry.value(),
         // One byte in IPv4, an int in IPv6.
-        (libc::IPPROTO_IP, libc::IP_TOS) => told.traffic_class = value::<u8>(header).map(c_int::from),
-        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => told.traffic_class = value(header),
+        (libc::IPPROTO_IP, libc::IP_TOS) => told.traffic_class = entry.value::<u8>().map(c_int::from),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => told.traffic_class = entry.value(),
         (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => {
             told.time_ns =
-                value::<libc::timespec>(header).map(|time| nanoseconds(time.tv_sec as u64, time.tv_nsec as u64));
+                entry.value::<libc::timespec>().map(|time| nanoseconds(time.tv_sec as u64, time.tv_nsec as u64));
         }
         (libc::SOL_SOCKET, libc::SO_TIMESTAMP) => {
-            told.time_ns = value::<libc::timeval>(header)
+            told.time_ns = entry
+                .value::<libc::timeval>()
                 .map(|time| nanoseconds(time.tv_sec as u64, (time.tv_usec as u64).saturating_mul(1000)));
         }
-        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => told.drops = value(header),
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => told.drops = entry.value(),
         _ => {}
     }
 }
 
 fn nanoseconds(seconds: u64, rest: u64) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-}
-
-fn value<T: Copy>(header: &libc::cmsghdr) -> Option<T> {
-    // SAFETY: arithmetic on a size.
-    let needed = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) } as usize;
-    #[allow(clippy::unnecessary_cast, reason = "an int in other C libraries")]
-    if (header.cmsg_len as usize) < needed {
-        return None;
-    }
-    // SAFETY: the header says that so many bytes stand behind it.
-    Some(unsafe { libc::CMSG_DATA(header).cast::<T>().read_unaligned() })
 }
 
 #[cfg(test)]

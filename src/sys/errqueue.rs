@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{length, sockaddr, socket};
+use super::{control, length, sockaddr, socket};
 use crate::error::{Errno, Result};
 use crate::sys::socket::Flags;
 
@@ -69,31 +69,19 @@ fn take(fd: BorrowedFd<'_>) -> Result<Option<(ExtendedError, Option<SocketAddr>)
     message.msg_namelen = size_of_val(&name) as _;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = size_of::<Control>() as _;
-    let flags = Flags::DONTWAIT.raw() | libc::MSG_ERRQUEUE;
+    let flags = Flags::DONTWAIT.and(Flags::CLOSE_ON_EXEC).raw() | libc::MSG_ERRQUEUE;
     // SAFETY: the message has no buffers, and room for an address and control data.
     length(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) })?;
+    // A family without an error queue may have given an ordinary message.
+    control::close_descriptors(&message);
     let to = sockaddr::from_storage(&name);
-    // SAFETY: recvmsg filled the control buffer and says how far; the macros stay within.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    // SAFETY: a header in the buffer, or NULL at its end.
-    while let Some(header) = unsafe { next.as_ref() } {
-        if let Some(error) = extended_error(header) {
-            return Ok(Some((error, to)));
-        }
-        // SAFETY: as above.
-        next = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
-    }
-    Ok(None)
+    Ok(control::entries(&message).find_map(|entry| extended_error(&entry)).map(|error| (error, to)))
 }
 
-fn extended_error(header: &libc::cmsghdr) -> Option<ExtendedError> {
-    // SAFETY: arithmetic on a size.
-    let needed = unsafe { libc::CMSG_LEN(size_of::<ExtendedError>() as u32) } as usize;
-    #[allow(clippy::unnecessary_cast, reason = "an int in other C libraries")]
+fn extended_error(entry: &control::Entry) -> Option<ExtendedError> {
     let is_error = matches!(
-        (header.cmsg_level, header.cmsg_type),
+        (entry.level, entry.kind),
         (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
-    ) && header.cmsg_len as usize >= needed;
-    // SAFETY: the header says that so many bytes stand behind it.
-    is_error.then(|| unsafe { libc::CMSG_DATA(header).cast::<ExtendedError>().read_unaligned() })
+    );
+    if is_error { entry.value() } else { None }
 }

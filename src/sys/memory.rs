@@ -131,8 +131,8 @@ impl<'a, Direction> List<'a, Direction> {
     /// At most `limit` bytes of its first region that isn't empty.
     pub fn prefix(&self, limit: usize) -> Region<'a, Direction> {
         let nothing = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        let first = self.entries().iter().find(|entry| entry.iov_len > 0).unwrap_or(&nothing);
-        Region { iov: *first, memory: PhantomData }.prefix(limit)
+        let first = self.entries().find(|entry| entry.iov_len > 0).unwrap_or(nothing);
+        Region { iov: first, memory: PhantomData }.prefix(limit)
     }
 
     /// Its first regions that hold at most `limit` bytes together; `None` if the first one with bytes has more.
@@ -149,12 +149,11 @@ impl<'a, Direction> List<'a, Direction> {
         Some(List { count, ..*self })
     }
 
-    pub(super) fn entries(&self) -> &'a [iovec] {
-        if self.count == 0 {
-            return &[];
-        }
+    /// Copies of its entries: C's memory is behind no reference.
+    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = iovec> + use<Direction> {
+        let first = self.first;
         // SAFETY: whoever built the list promised `count` iovecs, aligned and unchanging, for 'a.
-        unsafe { std::slice::from_raw_parts(self.first, self.count) }
+        (0..self.count).map(move |index| unsafe { first.add(index).read() })
     }
 
     pub(super) fn first(&self) -> *mut iovec {
@@ -221,7 +220,7 @@ impl<'a, Direction> Cursor<'a, Direction> {
         }
         let mut count = 0;
         for (copy, entry) in self.window.iter_mut().zip(self.rest.entries()) {
-            *copy = *entry;
+            *copy = entry;
             count += 1;
         }
         if let Some(first) = self.window.first_mut() {
@@ -239,17 +238,19 @@ impl<'a, Direction> Cursor<'a, Direction> {
 /// # Safety
 /// `first` points to `count` iovecs (to anything if 0) that nobody else uses meanwhile.
 pub unsafe fn advance_in_place(first: *mut iovec, count: usize, bytes: usize) -> Result<usize> {
-    // SAFETY: promised by the caller; an empty slice needs no pointer.
-    let entries = if count == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(first, count) } };
-    if bytes > total(entries)? {
+    // SAFETY: promised by the caller.
+    let entries: Gather = unsafe { List::from_raw(first, count) };
+    if bytes > entries.total()? {
         return Err(Errno::EINVAL);
     }
     let mut left = bytes;
-    for (index, entry) in entries.iter_mut().enumerate() {
+    for (index, mut entry) in entries.entries().enumerate() {
         let step = left.min(entry.iov_len);
         entry.iov_base = offset(entry.iov_base, step);
         entry.iov_len -= step;
         left -= step;
+        // SAFETY: one of the caller's, which nobody else uses meanwhile.
+        unsafe { first.add(index).write(entry) };
         if entry.iov_len > 0 {
             return Ok(index);
         }
@@ -257,10 +258,10 @@ pub unsafe fn advance_in_place(first: *mut iovec, count: usize, bytes: usize) ->
     Ok(count)
 }
 
-fn total(entries: &[iovec]) -> Result<usize> {
+fn total(entries: impl Iterator<Item = iovec>) -> Result<usize> {
     // Sums of fewer than 2^31 lengths, each checked to be a ssize_t, can't wrap around unseen in
     // 128 bits; the compiler keeps this to an add and a carry for each entry.
-    let total: u128 = entries.iter().map(|entry| entry.iov_len as u128).sum();
+    let total: u128 = entries.map(|entry| entry.iov_len as u128).sum();
     match isize::try_from(total) {
         Ok(total) => Ok(total.unsigned_abs()),
         Err(_) => Err(Errno::EINVAL),
@@ -281,11 +282,11 @@ mod tests {
 
     #[test]
     fn a_total_over_ssize_max_is_refused_even_where_it_wraps_around() {
-        assert_eq!(total(&lengths(&[1, 2, 3])), Ok(6));
-        assert_eq!(total(&lengths(&[isize::MAX as usize])), Ok(isize::MAX as usize));
-        assert_eq!(total(&lengths(&[isize::MAX as usize, 1])), Err(Errno::EINVAL));
-        assert_eq!(total(&lengths(&[usize::MAX, 1])), Err(Errno::EINVAL));
-        assert_eq!(total(&lengths(&[usize::MAX; 3])), Err(Errno::EINVAL));
+        assert_eq!(total(lengths(&[1, 2, 3]).into_iter()), Ok(6));
+        assert_eq!(total(lengths(&[isize::MAX as usize]).into_iter()), Ok(isize::MAX as usize));
+        assert_eq!(total(lengths(&[isize::MAX as usize, 1]).into_iter()), Err(Errno::EINVAL));
+        assert_eq!(total(lengths(&[usize::MAX, 1]).into_iter()), Err(Errno::EINVAL));
+        assert_eq!(total(lengths(&[usize::MAX; 3]).into_iter()), Err(Errno::EINVAL));
     }
 
     #[test]

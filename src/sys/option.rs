@@ -342,6 +342,11 @@ pub fn allow_fragments(fd: BorrowedFd<'_>, family: Family, allow: bool) -> Resul
     option.set(fd, if allow { always } else { never })
 }
 
+/// Whether it is a UNIX socket, whose messages may carry descriptors.
+pub fn is_unix(fd: BorrowedFd<'_>) -> bool {
+    IntOption::DOMAIN.get(fd) == Ok(libc::AF_UNIX)
+}
+
 /// What a socket keeps together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketType {

@@ -29,8 +29,13 @@ impl Flags {
     pub const WAITALL: Flags = Flags(libc::MSG_WAITALL);
     /// Urgent data.
     pub const OOB: Flags = Flags(libc::MSG_OOB);
-    /// The kernel reads the memory later.
-    pub const ZEROCOPY: Flags = Flags(libc::MSG_ZEROCOPY);
+    /// Descriptors that come by control data are closed on exec (`MSG_CMSG_CLOEXEC`).
+    pub(super) const CLOSE_ON_EXEC: Flags = Flags(libc::MSG_CMSG_CLOEXEC);
+
+    /// The kernel reads the memory later (`MSG_ZEROCOPY`).
+    pub const fn zerocopy(_: KeptMemory) -> Flags {
+        Flags(libc::MSG_ZEROCOPY)
+    }
 
     /// Both.
     pub const fn and(self, other: Flags) -> Flags {
@@ -39,6 +44,19 @@ impl Flags {
 
     pub(super) const fn raw(self) -> libc::c_int {
         self.0
+    }
+}
+
+/// Says that memory stays as it is after it was sent, until the kernel tells that it has read it
+/// (MSG_ZEROCOPY): longer than any lifetime of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptMemory(());
+
+impl KeptMemory {
+    /// # Safety
+    /// So it is with all memory that is sent by means of this.
+    pub unsafe fn promised() -> KeptMemory {
+        KeptMemory(())
     }
 }
 
@@ -57,7 +75,7 @@ pub fn send(fd: BorrowedFd<'_>, bytes: Source<'_>, flags: Flags) -> Result<usize
     length(unsafe { libc::send(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) })
 }
 
-/// recv(2).
+/// recv(2). Descriptors that come along (unix(7)) the kernel drops, also when it only peeks.
 pub fn recv(fd: BorrowedFd<'_>, bytes: Sink<'_>, flags: Flags) -> Result<usize> {
     // SAFETY: a Sink is memory that the kernel may write.
     match length(unsafe { libc::recv(fd.as_raw_fd(), bytes.base(), bytes.len(), flags.0) }) {
@@ -86,7 +104,7 @@ pub fn sendmsg(fd: BorrowedFd<'_>, list: Gather<'_>, flags: Flags) -> Result<usi
     length(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, flags.0) })
 }
 
-/// recvmsg(2) into a list.
+/// recvmsg(2) into a list. Without room for control data the kernel drops descriptors that come along.
 pub fn recvmsg(fd: BorrowedFd<'_>, list: Scatter<'_>, flags: Flags) -> Result<Received> {
     let mut message = empty_message();
     message.msg_iov = list.first();

@@ -27,6 +27,9 @@ rows! {
     EAGAIN: "receive_datagrams receive_copies"
         => "timeout_ms is 0 and no datagram is there."
         => "Wait by poll() for POLLIN and ask again, or give the call time.";
+    EPIPE: "receive_datagrams receive_copies"
+        => "the peer of a SOCK_SEQPACKET socket has closed it or shut it down, and everything it sent was received."
+        => "Close the receiver and the socket.";
     EAGAIN: "sender_wait"
         => "timeout_ms is 0, and the kernel still reads memory that was sent."
         => "Leave that memory as it is, and ask again later or give the call time.";

@@ -22,6 +22,19 @@ rows! {
         => "the socket that the handle works on has been closed."
         => "Keep it open as long as the handle: castio_sender_close or castio_receiver_close first, close() after.";
 
+    EBUSY: "amt_fd amt_info amt_join[_addr] amt_leave[_addr] amt_process amt_receive amt_relay_fd \
+            amt_relay_info amt_relay_json amt_relay_process amt_relay_run amt_relay_timeout_ms \
+            amt_set_source_filter[_addr] amt_timeout_ms bridge_fd bridge_info bridge_open bridge_process \
+            bridge_run bridge_timeout_ms membership_add[_addr] membership_events membership_fd membership_list \
+            membership_process membership_receive membership_receive_fd membership_remove[_addr] \
+            membership_sockets membership_timeout_ms membership_wait receive_copies receive_datagrams \
+            send_datagrams send_to_many sender_token sender_wait subscription_fd subscription_info \
+            subscription_process subscription_receive subscription_timeout_ms tunnel_fd tunnel_info \
+            tunnel_receive tunnel_send"
+        => "another call is in the handle, or in a bridge's tunnel: of another thread, or the one that this signal \
+            handler interrupted. One that longjmp() left never ends."
+        => "Let one thread at a time use a handle, or open one for each.";
+
     ENOTSOCK: "peek peek_all set_oob_owner get_oob_owner set_oob_owner_thread send_oob recv_oob at_mark recv_to_mark \
                wait_oob set_oob_inline get_oob_inline set_ttl get_ttl set_loop get_loop set_multicast_interface \
                set_multicast_interface_index get_multicast_interface set_multicast_all get_multicast_all \

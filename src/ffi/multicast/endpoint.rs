@@ -40,10 +40,10 @@ pub unsafe extern "C" fn castio_open_receiver(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, or NULL.
-    guard(|| unsafe {
-        let source = convert::optional_text(source).map(Scoped::parse).transpose()?;
-        receiver(target(group, interface)?, port, source)
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (target, source) = unsafe { (target(group, interface)?, convert::optional_text(source)) };
+        receiver(target, port, source.map(Scoped::parse).transpose()?)
     })
 }
 
@@ -62,11 +62,12 @@ pub unsafe extern "C" fn castio_open_receiver_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let port = convert::address(group, group_len)?.port();
-        receiver(target, port, convert::optional_scoped(source, source_len)?)
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, port) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(group, group_len)?.port()) };
+        // SAFETY: likewise.
+        receiver(target, port, unsafe { convert::optional_scoped(source, source_len)? })
     })
 }
 
@@ -114,9 +115,9 @@ pub unsafe extern "C" fn castio_open_sender(
     interface: *const c_char,
     ttl: c_int,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, or NULL.
-    guard(|| unsafe {
-        let (target, source) = sender_target(group, interface)?;
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (target, source) = unsafe { sender_target(group, interface)? };
         endpoint::open_sender(target, source, port, ttl).map(IntoRawFd::into_raw_fd)
     })
 }
@@ -135,10 +136,10 @@ pub unsafe extern "C" fn castio_open_sender_addr(
     ifindex: c_uint,
     ttl: c_int,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length.
-    guard(|| unsafe {
-        let target = target_addr(group, group_len, ifindex)?;
-        let port = convert::address(group, group_len)?.port();
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, port) =
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::address(group, group_len)?.port()) };
         endpoint::open_sender(target, None, port, ttl).map(IntoRawFd::into_raw_fd)
     })
 }

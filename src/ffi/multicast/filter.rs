@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use libc::{sockaddr, sockaddr_storage, socklen_t};
 
-use super::super::convert::{self, Place, array, counted, descriptor};
+use super::super::convert::{self, Filled, Place, counted, descriptor};
 use super::super::guard::guard;
 use super::{target, target_addr};
 use crate::address::{self, Scoped};
@@ -52,11 +52,11 @@ pub unsafe extern "C" fn castio_set_source_filter(
     sources: *const *const c_char,
     count: usize,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, and for an array of such.
-    guard(|| unsafe {
-        let fd = descriptor(fd)?;
-        let (mode, target) = (filter_mode(mode)?, target(group, interface)?);
-        let (target, sources) = collect(target, sources, count, |source| Scoped::parse(convert::text(source.read())?))?;
+    guard(|| {
+        let (fd, mode) = (descriptor(fd)?, filter_mode(mode)?);
+        // SAFETY: text that ends in a NUL, and so many such texts, as the header asks; or NULL.
+        let (target, sources) = unsafe { (target(group, interface)?, convert::ip_texts(sources, few(count)?)?) };
+        let (target, sources) = agreed(target, sources)?;
         filter::set(fd, target, mode, &sources)
     })
 }
@@ -77,13 +77,12 @@ pub unsafe extern "C" fn castio_set_source_filter_addr(
     sources: *const sockaddr_storage,
     count: usize,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length, and for an array of addresses.
-    guard(|| unsafe {
-        let fd = descriptor(fd)?;
-        let (mode, target) = (filter_mode(mode)?, target_addr(group, group_len, ifindex)?);
-        let len = size_of::<sockaddr_storage>() as socklen_t;
+    guard(|| {
+        let (fd, mode) = (descriptor(fd)?, filter_mode(mode)?);
+        // SAFETY: an address of this length, and so many addresses, as the header asks; or NULL.
         let (target, sources) =
-            collect(target, sources, count, |source| Ok(convert::address(source.cast(), len)?.into()))?;
+            unsafe { (target_addr(group, group_len, ifindex)?, convert::ip_addresses(sources, few(count)?)?) };
+        let (target, sources) = agreed(target, sources)?;
         filter::set(fd, target, mode, &sources)
     })
 }
@@ -115,13 +114,16 @@ pub unsafe extern "C" fn castio_get_source_filter(
     capacity: usize,
     count: *mut usize,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL, and for places of these sizes.
-    guard(|| unsafe {
-        counted(count, |count| {
-            let (fd, place) = (descriptor(fd)?, Place::new(mode)?);
-            get(fd, target(group, interface)?, place, sources, capacity, count)
-        })
-    })
+    let get = |count: &mut usize| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let (fd, place) = (descriptor(fd)?, unsafe { Place::new(mode)? });
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let target = unsafe { target(group, interface)? };
+        // SAFETY: NULL or so many places, as the header asks.
+        get(fd, target, place, unsafe { Filled::plain(sources, capacity)? }, count)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(count, get) })
 }
 
 /// castio_get_source_filter by socket address.
@@ -140,31 +142,27 @@ pub unsafe extern "C" fn castio_get_source_filter_addr(
     capacity: usize,
     count: *mut usize,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length, and for places of these sizes.
-    guard(|| unsafe {
-        counted(count, |count| {
-            let (fd, place) = (descriptor(fd)?, Place::new(mode)?);
-            get(fd, target_addr(group, group_len, ifindex)?, place, sources, capacity, count)
-        })
-    })
+    let get = |count: &mut usize| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let (fd, place) = (descriptor(fd)?, unsafe { Place::new(mode)? });
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let target = unsafe { target_addr(group, group_len, ifindex)? };
+        // SAFETY: NULL or so many places, as the header asks.
+        get(fd, target, place, unsafe { Filled::plain(sources, capacity)? }, count)
+    };
+    // SAFETY: NULL or a place for the count, as the header asks.
+    guard(|| unsafe { counted(count, get) })
 }
 
-/// # Safety
-/// `capacity` addresses can be written at `sources`, or it is NULL.
-unsafe fn get(
+fn get(
     fd: std::os::fd::BorrowedFd<'_>,
     target: Target,
     mode: Place<c_int>,
-    sources: *mut sockaddr_storage,
-    capacity: usize,
+    mut sources: Filled<sockaddr_storage>,
     count: &mut usize,
 ) -> Result<()> {
-    let capacity = array(sources, capacity)?;
-    let found = state::filter(fd, target, capacity)?;
-    for (index, source) in found.sources.iter().enumerate() {
-        // SAFETY: there are no more sources than the capacity.
-        unsafe { sources.add(index).write(addresses::ip_storage(*source)) };
-    }
+    let found = state::filter(fd, target, sources.capacity())?;
+    found.sources.iter().for_each(|source| sources.push(addresses::ip_storage(*source)));
     mode.put(match found.mode {
         FilterMode::Exclude => CASTIO_FILTER_EXCLUDE,
         FilterMode::Include => CASTIO_FILTER_INCLUDE,
@@ -181,24 +179,18 @@ fn filter_mode(mode: c_int) -> Result<FilterMode> {
     }
 }
 
-/// Copies a list of sources of a group out of an array.
-///
-/// # Safety
-/// `first` is NULL or points to `count` items, which `each` may read.
-unsafe fn collect<T>(
-    mut target: Target,
-    first: *const T,
-    count: usize,
-    each: impl Fn(*const T) -> Result<Scoped>,
-) -> Result<(Target, Vec<IpAddr>)> {
-    if count >= state::TOO_MANY {
-        return Err(Errno::ENOBUFS);
+/// The interface on which a group and its sources agree, and the sources without theirs.
+fn agreed(target: Target, sources: Vec<Scoped>) -> Result<(Target, Vec<IpAddr>)> {
+    let mut agreed = (target, Vec::with_capacity(sources.len()));
+    for source in sources {
+        let (target, source) = address::with_source(agreed.0, source)?;
+        agreed.0 = target;
+        agreed.1.push(source);
     }
-    let mut sources = Vec::with_capacity(count);
-    for index in 0..array(first, count)? {
-        let (agreed, source) = address::with_source(target, each(first.wrapping_add(index))?)?;
-        target = agreed;
-        sources.push(source);
-    }
-    Ok((target, sources))
+    Ok(agreed)
+}
+
+/// No more sources than a filter may have.
+fn few(count: usize) -> Result<usize> {
+    if count < state::TOO_MANY { Ok(count) } else { Err(Errno::ENOBUFS) }
 }

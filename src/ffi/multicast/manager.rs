@@ -7,15 +7,17 @@ use libc::{sockaddr, socklen_t};
 
 use super::super::convert::{self, Place, descriptor};
 use super::super::guard::guard;
+use super::super::handle::{self, Handle, enter, opaque};
 use crate::address::Scoped;
 use crate::deadline::Deadline;
-use crate::error::{Errno, Result};
+use crate::error::Result;
 use crate::multicast::manager::Manager;
 use crate::multicast::manager::selector::{self, Selector};
 use crate::multicast::manager::wish::Key;
 
 /// Keeps wishes for groups true on a socket: see castio_membership_open().
-pub struct castio_membership(pub(super) Manager<'static>);
+pub struct castio_membership(Handle<Manager<'static>>);
+opaque!(castio_membership, Manager<'static>);
 
 /// How memberships are kept: see castio_membership_open(). All zero but struct_size is the default.
 #[repr(C)]
@@ -99,14 +101,14 @@ pub unsafe extern "C" fn castio_membership_open(
     options: *const castio_membership_options,
     out: *mut *mut castio_membership,
 ) -> c_int {
-    // SAFETY: the header asks for NULL or a struct of the size that it says, and for a place.
-    guard(|| unsafe {
-        let place = Place::new(out)?;
+    guard(|| {
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(out)? };
         let default = castio_membership_options { struct_size: 0, reannounce_s: 0, events: 0 };
-        let chosen = convert::options(options)?.unwrap_or(default);
+        // SAFETY: NULL or a struct of the size that it says, as the header asks.
+        let chosen = unsafe { convert::options(options)? }.unwrap_or(default);
         let every = (chosen.reannounce_s > 0).then(|| Duration::from_secs(chosen.reannounce_s.into()));
-        let manager = Manager::open(descriptor(fd)?, every, chosen.events)?;
-        place.put(Box::into_raw(Box::new(castio_membership(manager))));
+        place.put(handle::open(Manager::open(descriptor(fd)?, every, chosen.events)?));
         Ok(())
     })
 }
@@ -120,13 +122,8 @@ pub unsafe extern "C" fn castio_membership_open(
 /// Never fails. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_membership_close(membership: *mut castio_membership) {
-    guard(|| {
-        if !membership.is_null() {
-            // SAFETY: made by castio_membership_open, and the header asks to close it once.
-            drop(unsafe { Box::from_raw(membership) });
-        }
-        Ok(())
-    });
+    // SAFETY: NULL or from castio_membership_open, and closed once, as the header asks.
+    guard(|| unsafe { handle::close(membership) });
 }
 
 /// Wishes for a group, or for one source of it, on some interfaces: joins it on those that there are,
@@ -142,6 +139,7 @@ pub unsafe extern "C" fn castio_membership_close(membership: *mut castio_members
 /// interface, or was refused, which castio_membership_events tells, and is tried again.
 ///
 /// Errors, upon which nothing is wished:
+/// -EBUSY: another call is in the handle.
 /// -EADDRINUSE: this is wished already; or the group is wished whole and now by source, or the reverse.
 /// -EADDRNOTAVAIL: several interfaces have the address that interfaces is.
 /// -EINVAL: group or source isn't an address of its kind; source names another interface than interfaces;
@@ -160,10 +158,11 @@ pub unsafe extern "C" fn castio_membership_add(
     source: *const c_char,
     interfaces: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and text that ends in a NUL.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let (key, selector) = wish(group, source, interfaces)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (key, selector) = unsafe { wish(group, source, interfaces)? };
         manager.add(key, selector)
     })
 }
@@ -184,10 +183,11 @@ pub unsafe extern "C" fn castio_membership_add_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and addresses of these lengths.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let (key, selector) = wish_addr(group, group_len, source, source_len, ifindex)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (key, selector) = unsafe { wish_addr(group, group_len, source, source_len, ifindex)? };
         manager.add(key, selector)
     })
 }
@@ -200,6 +200,7 @@ pub unsafe extern "C" fn castio_membership_add_addr(
 /// Returns 0. No event tells of it.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EADDRNOTAVAIL: there is no such wish.
 /// -EINVAL, -ENODEV, -EAFNOSUPPORT: as castio_membership_add. -EFAULT: membership or group is NULL.
 ///
@@ -211,10 +212,11 @@ pub unsafe extern "C" fn castio_membership_remove(
     source: *const c_char,
     interfaces: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and text that ends in a NUL.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let (key, selector) = wish(group, source, interfaces)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (key, selector) = unsafe { wish(group, source, interfaces)? };
         manager.remove(key, &selector)
     })
 }
@@ -233,10 +235,11 @@ pub unsafe extern "C" fn castio_membership_remove_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and addresses of these lengths.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let (key, selector) = wish_addr(group, group_len, source, source_len, ifindex)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (key, selector) = unsafe { wish_addr(group, group_len, source, source_len, ifindex)? };
         manager.remove(key, &selector)
     })
 }
@@ -249,13 +252,14 @@ pub unsafe extern "C" fn castio_membership_remove_addr(
 /// Returns the descriptor.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: membership is NULL.
 ///
 /// Since 0.1.0. See poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_membership_fd(membership: *mut castio_membership) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { Ok(handle(membership)?.watch_fd()) })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| Ok(unsafe { enter(membership)? }.watch_fd()))
 }
 
 /// When to call castio_membership_process although the descriptor isn't readable: for the next
@@ -269,6 +273,7 @@ pub unsafe extern "C" fn castio_membership_fd(membership: *mut castio_membership
 /// Returns 0.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: membership or timeout_ms is NULL.
 ///
 /// One thread at a time. Since 0.1.0. See poll(2).
@@ -277,9 +282,11 @@ pub unsafe extern "C" fn castio_membership_timeout_ms(
     membership: *mut castio_membership,
     timeout_ms: *mut c_int,
 ) -> c_int {
-    // SAFETY: the header asks for a handle, and a place.
-    guard(|| unsafe {
-        let (manager, place) = (handle(membership)?, Place::new(timeout_ms)?);
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or a place for the result, as the header asks.
+        let place = unsafe { Place::new(timeout_ms)? };
         place.put(manager.timer().map_or(-1, |at| Deadline::At(at).remaining_ms()));
         Result::Ok(())
     })
@@ -294,15 +301,16 @@ pub unsafe extern "C" fn castio_membership_timeout_ms(
 /// Returns how many events wait for castio_membership_events.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: membership is NULL. -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: the kernel had no room to tell what
 ///   there is; the next call tries again.
 ///
 /// One thread at a time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_membership_process(membership: *mut castio_membership) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
         manager.process()?;
         Ok(i32::try_from(manager.events().len()).unwrap_or(i32::MAX))
     })
@@ -316,25 +324,19 @@ pub unsafe extern "C" fn castio_membership_process(membership: *mut castio_membe
 /// Returns how many events wait for castio_membership_events.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0 and there is no event. -ETIMEDOUT: the time has passed.
 /// Others as castio_membership_process.
 ///
 /// One thread at a time. A signal handler that returns doesn't end the call. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_membership_wait(membership: *mut castio_membership, timeout_ms: c_int) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
         manager.wait(Deadline::from_timeout_ms(timeout_ms))?;
         Ok(i32::try_from(manager.events().len()).unwrap_or(i32::MAX))
     })
-}
-
-/// # Safety
-/// NULL, or a handle that nobody else uses meanwhile.
-pub(super) unsafe fn handle<'call>(membership: *mut castio_membership) -> Result<&'call mut Manager<'static>> {
-    // SAFETY: promised by the caller.
-    unsafe { membership.as_mut() }.map(|membership| &mut membership.0).ok_or(Errno::EFAULT)
 }
 
 /// # Safety

@@ -4,10 +4,11 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use libc::{sockaddr_storage, ssize_t};
 
-use super::super::convert::{self, array};
+use super::super::convert::Filled;
 use super::super::datagram_receive;
 use super::super::guard::guard;
-use super::manager::{castio_membership, handle};
+use super::super::handle::enter;
+use super::manager::castio_membership;
 use crate::deadline::Deadline;
 use crate::error::Errno;
 use crate::multicast::manager::events::{Event, What};
@@ -106,6 +107,7 @@ pub struct castio_membership_state {
 /// Returns how many are filled in; 0 when no event waits.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: membership is NULL, or out with a capacity. -EINVAL: struct_size is too small, misaligned,
 /// or over SSIZE_MAX in all.
 ///
@@ -116,17 +118,16 @@ pub unsafe extern "C" fn castio_membership_events(
     out: *mut castio_membership_event,
     capacity: usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, and an array, its first element's size set.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let elements = convert::Elements::new(out, capacity)?;
-        let mut count = 0;
-        while count < capacity {
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or so many structs of the size that the first one says, as the header asks.
+        let mut out = unsafe { Filled::new(out, capacity)? };
+        while out.has_room() {
             let Some(event) = manager.events_mut().pop() else { break };
-            elements.put(count, self::event(&event, elements.stride()));
-            count += 1;
+            out.push(self::event(&event, out.struct_size()));
         }
-        Ok(count)
+        Ok(out.count())
     })
 }
 
@@ -164,6 +165,7 @@ fn event(event: &Event, struct_size: usize) -> castio_membership_event {
 /// Returns how many there are, which may be more than the capacity; the first ones are filled in.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: membership is NULL, or out with a capacity. -EINVAL: struct_size is too small, misaligned,
 /// or over SSIZE_MAX in all.
 ///
@@ -174,16 +176,15 @@ pub unsafe extern "C" fn castio_membership_list(
     out: *mut castio_membership_state,
     capacity: usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, and an array, its first element's size set.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let elements = convert::Elements::new(out, capacity)?;
-        let mut count = 0;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or so many structs of the size that the first one says, as the header asks.
+        let mut out = unsafe { Filled::new(out, capacity)? };
+        let mut count = 0usize;
         manager.look_at_hearing();
         manager.each_status(|status| {
-            if count < capacity {
-                elements.put(count, state(status, elements.stride()));
-            }
+            out.push(state(status, out.struct_size()));
             count += 1;
         });
         Ok(count)
@@ -225,6 +226,7 @@ fn state(status: &Status<'_>, struct_size: usize) -> castio_membership_state {
 /// Returns how many there are, which may be more than the capacity. Each call that joins may make more.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: membership is NULL, or out with a capacity. -EINVAL: a capacity over SSIZE_MAX.
 ///
 /// One thread at a time. Since 0.1.0.
@@ -234,15 +236,14 @@ pub unsafe extern "C" fn castio_membership_sockets(
     out: *mut c_int,
     capacity: usize,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, and an array.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let capacity = array(out, capacity)?;
-        let mut count = 0;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or so many places, as the header asks.
+        let mut out = unsafe { Filled::plain(out, capacity)? };
+        let mut count = 0usize;
         for fd in manager.sockets() {
-            if count < capacity {
-                out.add(count).write(fd);
-            }
+            out.push(fd);
             count += 1;
         }
         Ok(count)
@@ -258,13 +259,14 @@ pub unsafe extern "C" fn castio_membership_sockets(
 /// Returns the descriptor.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EFAULT: membership is NULL. -EMFILE, -ENFILE: no descriptor left. -ENOMEM: there isn't so much memory.
 ///
 /// One thread at a time. Since 0.1.0. See epoll(7).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_membership_receive_fd(membership: *mut castio_membership) -> c_int {
-    // SAFETY: the header asks for a handle.
-    guard(|| unsafe { handle(membership)?.receive_fd() })
+    // SAFETY: NULL or an open handle, as the header asks.
+    guard(|| unsafe { enter(membership)? }.receive_fd())
 }
 
 /// Receives datagrams from all the sockets at once, as castio_receive_datagrams does from one, and does
@@ -281,6 +283,7 @@ pub unsafe extern "C" fn castio_membership_receive_fd(membership: *mut castio_me
 /// Returns how many views are filled.
 ///
 /// Errors:
+/// -EBUSY: another call is in the handle.
 /// -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
 /// -ESHUTDOWN: reading has been ended by shutdown(SHUT_RD) on your socket, and nothing is queued.
 /// -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: membership is NULL,
@@ -296,14 +299,14 @@ pub unsafe extern "C" fn castio_membership_receive(
     capacity: usize,
     timeout_ms: c_int,
 ) -> ssize_t {
-    // SAFETY: the header asks for a handle, and an array, its first element's size set.
-    guard(|| unsafe {
-        let manager = handle(membership)?;
-        let elements = convert::Elements::new(views, capacity)?;
-        let mut index = 0;
+    guard(|| {
+        // SAFETY: NULL or an open handle, as the header asks.
+        let mut manager = unsafe { enter(membership)? };
+        // SAFETY: NULL or so many views of the size that the first one says, as the header asks.
+        let mut views = unsafe { Filled::new(views, capacity)? };
+        let size = views.struct_size();
         manager.receive(capacity, Deadline::from_timeout_ms(timeout_ms), |view| {
-            elements.put(index, datagram_receive::filled(&view, elements.stride()));
-            index += 1;
+            views.push(datagram_receive::filled(&view, size));
         })
     })
 }

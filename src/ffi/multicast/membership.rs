@@ -32,8 +32,8 @@ use crate::multicast::membership;
 /// Any thread. Since 0.1.0. See ip(7), RFC 3678.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, interface: *const c_char) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::join(descriptor(fd)?, target(group, interface)?) })
+    // SAFETY: NULL or text that ends in a NUL, as the header asks.
+    guard(|| membership::join(descriptor(fd)?, unsafe { target(group, interface)? }))
 }
 
 /// Leaves a group with all its sources: setsockopt(IP_DROP_MEMBERSHIP) or
@@ -59,8 +59,8 @@ pub unsafe extern "C" fn castio_join_group(fd: c_int, group: *const c_char, inte
 /// Any thread. Since 0.1.0. See ip(7), RFC 3678.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn castio_leave_group(fd: c_int, group: *const c_char, interface: *const c_char) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe { membership::leave(descriptor(fd)?, target(group, interface)?) })
+    // SAFETY: NULL or text that ends in a NUL, as the header asks.
+    guard(|| membership::leave(descriptor(fd)?, unsafe { target(group, interface)? }))
 }
 
 /// Joins one source of a group (source-specific multicast); more sources by more calls.
@@ -95,10 +95,9 @@ pub unsafe extern "C" fn castio_join_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe {
-        let fd = descriptor(fd)?;
-        let (target, source) = target_source(group, source, interface)?;
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { target_source(group, source, interface)? });
         membership::join_source(fd, target, source)
     })
 }
@@ -133,10 +132,9 @@ pub unsafe extern "C" fn castio_leave_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe {
-        let fd = descriptor(fd)?;
-        let (target, source) = target_source(group, source, interface)?;
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { target_source(group, source, interface)? });
         membership::leave_source(fd, target, source)
     })
 }
@@ -172,10 +170,9 @@ pub unsafe extern "C" fn castio_block_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe {
-        let fd = descriptor(fd)?;
-        let (target, source) = target_source(group, source, interface)?;
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { target_source(group, source, interface)? });
         membership::block_source(fd, target, source)
     })
 }
@@ -209,10 +206,9 @@ pub unsafe extern "C" fn castio_unblock_source(
     source: *const c_char,
     interface: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for text that ends in a NUL.
-    guard(|| unsafe {
-        let fd = descriptor(fd)?;
-        let (target, source) = target_source(group, source, interface)?;
+    guard(|| {
+        // SAFETY: NULL or text that ends in a NUL, as the header asks.
+        let (fd, (target, source)) = (descriptor(fd)?, unsafe { target_source(group, source, interface)? });
         membership::unblock_source(fd, target, source)
     })
 }

@@ -24,8 +24,8 @@ pub unsafe extern "C" fn castio_join_group_addr(
     group_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length.
-    guard(|| unsafe { membership::join(descriptor(fd)?, target_addr(group, group_len, ifindex)?) })
+    // SAFETY: NULL or addresses of these lengths, as the header asks.
+    guard(|| membership::join(descriptor(fd)?, unsafe { target_addr(group, group_len, ifindex)? }))
 }
 
 /// castio_leave_group by socket address.
@@ -43,8 +43,8 @@ pub unsafe extern "C" fn castio_leave_group_addr(
     group_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for an address of this length.
-    guard(|| unsafe { membership::leave(descriptor(fd)?, target_addr(group, group_len, ifindex)?) })
+    // SAFETY: NULL or addresses of these lengths, as the header asks.
+    guard(|| membership::leave(descriptor(fd)?, unsafe { target_addr(group, group_len, ifindex)? }))
 }
 
 /// castio_join_source by socket address.
@@ -65,9 +65,9 @@ pub unsafe extern "C" fn castio_join_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) = unsafe { target_source_addr(group, group_len, source, source_len, ifindex)? };
         membership::join_source(descriptor(fd)?, target, source)
     })
 }
@@ -90,9 +90,9 @@ pub unsafe extern "C" fn castio_leave_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) = unsafe { target_source_addr(group, group_len, source, source_len, ifindex)? };
         membership::leave_source(descriptor(fd)?, target, source)
     })
 }
@@ -115,9 +115,9 @@ pub unsafe extern "C" fn castio_block_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) = unsafe { target_source_addr(group, group_len, source, source_len, ifindex)? };
         membership::block_source(descriptor(fd)?, target, source)
     })
 }
@@ -140,9 +140,9 @@ pub unsafe extern "C" fn castio_unblock_source_addr(
     source_len: socklen_t,
     ifindex: c_uint,
 ) -> c_int {
-    // SAFETY: the header asks for addresses of these lengths.
-    guard(|| unsafe {
-        let (target, source) = target_source_addr(group, group_len, source, source_len, ifindex)?;
+    guard(|| {
+        // SAFETY: NULL or addresses of these lengths, as the header asks.
+        let (target, source) = unsafe { target_source_addr(group, group_len, source, source_len, ifindex)? };
         membership::unblock_source(descriptor(fd)?, target, source)
     })
 }

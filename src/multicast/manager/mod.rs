@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::hash::HashMap;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::netlink::Netlink;
 use events::Events;
 use links::Links;
@@ -79,9 +80,9 @@ pub struct Manager<'fd> {
 
 impl<'fd> Manager<'fd> {
     /// Wishes for nothing yet. `announce`: how often to report everything anew.
-    pub fn open(fd: BorrowedFd<'fd>, announce: Option<Duration>, events: usize) -> Result<Manager<'fd>> {
+    pub fn open(socket: impl Into<Descriptor<'fd>>, announce: Option<Duration>, events: usize) -> Result<Manager<'fd>> {
         let mut manager = Manager {
-            sockets: Sockets::open(fd)?,
+            sockets: Sockets::open(socket.into())?,
             // Before looking, so that nothing is missed between.
             news: News::open()?,
             requests: None,

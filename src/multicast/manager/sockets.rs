@@ -16,6 +16,7 @@ use crate::borrowed::Borrowed;
 use crate::error::{Errno, Result};
 use crate::hash::HashMap;
 use crate::multicast::options;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::interface::Name;
 use crate::sys::option::{self, Family, IntOption};
 use crate::sys::sockaddr::SocketAddress;
@@ -50,24 +51,29 @@ struct Device {
 
 impl<'fd> Sockets<'fd> {
     /// `EAFNOSUPPORT` for a socket without IP, `EPROTO` for a stream.
-    pub fn open(own: BorrowedFd<'fd>) -> Result<Sockets<'fd>> {
-        let family = option::family(own)?;
-        if option::socket_type(own)? == option::SocketType::Stream {
+    pub fn open(own: Descriptor<'fd>) -> Result<Sockets<'fd>> {
+        let fd = own.as_fd();
+        let family = option::family(fd)?;
+        if option::socket_type(fd)? == option::SocketType::Stream {
             return Err(Errno::EPROTO);
         }
         let all: &[IntOption] = match family {
             Family::V4 => &[IntOption::IPV4_MULTICAST_ALL],
             Family::V6 => &[IntOption::IPV4_MULTICAST_ALL, IntOption::IPV6_MULTICAST_ALL],
         };
+        let hearing = vec![Hearing::of(fd)];
         let mut borrowed = Borrowed::new(own)?;
-        for option in all.iter().filter(|option| option.get(own).is_ok()) {
-            borrowed.require(*option, 0)?;
+        for option in all {
+            // Older kernels have none for IPv6.
+            if option.get(borrowed.fd()).is_ok() {
+                borrowed.require(*option, 0)?;
+            }
         }
         Ok(Sockets {
             own: borrowed,
             family,
             made: Vec::new(),
-            hearing: vec![Hearing::of(own)],
+            hearing,
             device: Device::default(),
             roomy: [[OWN].into(), [OWN].into()],
             sources: HashMap::default(),

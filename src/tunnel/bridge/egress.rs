@@ -15,7 +15,6 @@ use crate::datagram::send::{Datagram, Datagrams, Manner, Options, Sender};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::multicast::options;
-use crate::sys::lent::WithSocket;
 use crate::sys::memory::Gather;
 use crate::sys::mmsg::Destination;
 use crate::sys::option::{Family, IntOption};
@@ -35,8 +34,8 @@ const DISCARD: u16 = 9;
 
 /// Sockets of both families.
 pub struct Egress {
-    v4: WithSocket<Sender<'static>>,
-    v6: Option<WithSocket<Sender<'static>>>,
+    v4: Sender<'static>,
+    v6: Option<Sender<'static>>,
     followed: Followed,
     /// Where the sockets send; `None` while there is no such interface.
     interface: Option<u32>,
@@ -243,10 +242,10 @@ impl Egress {
     }
 }
 
-fn sender(family: Family, interface: u32, is_raw: bool) -> Result<WithSocket<Sender<'static>>> {
+fn sender(family: Family, interface: u32, is_raw: bool) -> Result<Sender<'static>> {
     let owned = open_socket(family, interface, is_raw)?;
-    let options = Options { segmentation: !is_raw, zerocopy: false, bytes_per_second: 0 };
-    WithSocket::new(owned, |fd| Sender::open(fd, options))
+    let options = Options { segmentation: !is_raw, zerocopy: None, bytes_per_second: 0 };
+    Sender::open(owned, options)
 }
 
 fn open_socket(family: Family, interface: u32, is_raw: bool) -> Result<OwnedFd> {

@@ -20,7 +20,6 @@ use crate::hash::HashMap;
 use crate::multicast::manager::Manager;
 use crate::multicast::manager::selector::Selector;
 use crate::multicast::manager::wish::Key;
-use crate::sys::lent::WithSocket;
 use crate::sys::option::{Family, IntOption, family};
 use crate::sys::packet::{self, OFFLOAD_HEADER, Offload, Protocol};
 use crate::sys::sockaddr::SocketAddress;
@@ -37,7 +36,7 @@ const BATCH: usize = 128;
 /// One socket.
 enum Door {
     Packets { socket: OwnedFd, drops: u32 },
-    Datagrams { manager: Box<WithSocket<Manager<'static>>>, port: u16 },
+    Datagrams { manager: Box<Manager<'static>>, port: u16 },
 }
 
 /// Which packets are wanted.
@@ -350,7 +349,7 @@ fn datagram_door(port: u16, keys: &[Key], selector: &Selector) -> Result<Door> {
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     };
     socket::bind(fd, &SocketAddress::from(SocketAddr::new(any, port)))?;
-    let mut manager = WithSocket::new(socket, |fd| Manager::open(fd, None, 1024))?;
+    let mut manager = Manager::open(socket, None, 1024)?;
     for key in keys {
         manager.add(*key, selector.clone())?;
     }

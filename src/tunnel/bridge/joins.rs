@@ -12,7 +12,6 @@ use crate::multicast::manager::Manager;
 use crate::multicast::manager::events::What;
 use crate::multicast::manager::selector::Selector;
 use crate::multicast::manager::wish::Key;
-use crate::sys::lent::WithSocket;
 use crate::sys::option::Family;
 use crate::sys::socket;
 
@@ -21,8 +20,8 @@ const EVENTS: usize = 1024;
 
 /// What is joined.
 pub struct Joins {
-    whole: WithSocket<Manager<'static>>,
-    by_source: WithSocket<Manager<'static>>,
+    whole: Manager<'static>,
+    by_source: Manager<'static>,
     selector: Selector,
     /// Joins that the kernel has refused.
     pub refused: u64,
@@ -77,8 +76,8 @@ impl Joins {
 }
 
 /// On a socket that receives nothing: it has no port.
-fn manager() -> Result<WithSocket<Manager<'static>>> {
-    WithSocket::new(unbound()?, |fd| Manager::open(fd, None, EVENTS))
+fn manager() -> Result<Manager<'static>> {
+    Manager::open(unbound()?, None, EVENTS)
 }
 
 /// One of IPv6 takes groups of both families, where there is IPv6.

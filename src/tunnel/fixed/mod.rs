@@ -12,14 +12,13 @@ mod receive;
 mod send;
 
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::datagram::receive::Reader;
 use crate::datagram::send::{Options as SenderOptions, Sender};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::epoll::Readable;
-use crate::sys::lent::WithSocket;
 use crate::sys::sockaddr::CompactAddress;
 use crate::tunnel::ip::{udp, v4, v6};
 use counters::Counters;
@@ -53,7 +52,7 @@ pub struct Tunnel {
 
 /// The way out of one socket.
 struct Outlet {
-    sender: WithSocket<Sender<'static>>,
+    sender: Sender<'static>,
     /// As the socket is set now.
     may_fragment: bool,
 }
@@ -97,10 +96,8 @@ impl Tunnel {
         if options.mtu > ends.shape.largest() {
             return Err(Errno::EINVAL);
         }
-        let sending = SenderOptions { segmentation: kind.is_udp(), zerocopy: false, bytes_per_second: 0 };
-        let outlet = |socket| {
-            Ok(Outlet { sender: WithSocket::new(socket, |fd| Sender::open(fd, sending))?, may_fragment: false })
-        };
+        let sending = SenderOptions { segmentation: kind.is_udp(), zerocopy: None, bytes_per_second: 0 };
+        let outlet = |socket: OwnedFd| Ok(Outlet { sender: Sender::open(socket, sending)?, may_fragment: false });
         let senders = sockets.into_iter().map(outlet).collect::<Result<Vec<_>>>()?;
         let mut readable = if senders.len() > 1 { Some(Readable::new(senders.len())?) } else { None };
         for (outlet, number) in senders.iter().zip(0..) {

@@ -7,7 +7,7 @@ pub mod duplicates;
 pub mod switch;
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::amt::client::{Client, Delivered, Settings, groups};
@@ -17,6 +17,7 @@ use crate::error::{Errno, Result};
 use crate::multicast::manager::Manager;
 use crate::multicast::manager::selector::Selector;
 use crate::multicast::manager::wish::Key;
+use crate::sys::descriptor::Descriptor;
 use crate::sys::epoll::Readable;
 use crate::sys::random;
 use crate::sys::sockaddr::SocketAddress;
@@ -64,7 +65,7 @@ impl<'fd> Subscription<'fd> {
     /// Joins natively on a socket that is bound to the group and the port. `EINVAL` for a group that no
     /// relay carries.
     pub fn open(
-        fd: BorrowedFd<'fd>,
+        socket: impl Into<Descriptor<'fd>>,
         key: Key,
         port: u16,
         selector: Selector,
@@ -73,7 +74,7 @@ impl<'fd> Subscription<'fd> {
     ) -> Result<Subscription<'fd>> {
         groups::check(key.group, key.source)?;
         let client = Client::open(settings)?;
-        let mut manager = Manager::open(fd, None, 0)?;
+        let mut manager = Manager::open(socket, None, 0)?;
         manager.add(key, selector)?;
         let mut readable = Readable::new(2)?;
         readable.add(manager.receive_descriptor()?, NATIVE)?;

@@ -10,7 +10,6 @@ use crate::datagram::send::{Datagram, Datagrams, Manner, Options, Sender};
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::sys::errqueue;
-use crate::sys::lent::WithSocket;
 use crate::sys::memory::Gather;
 use crate::sys::mmsg::Destination;
 use crate::sys::option::{Family, IntOption};
@@ -29,7 +28,7 @@ const ERRORS_MAX: usize = 64;
 
 /// One address.
 pub(super) struct Listener {
-    socket: WithSocket<Sender<'static>>,
+    sender: Sender<'static>,
     /// Where it is bound.
     pub address: SocketAddr,
     /// The largest packet that fits into a tunnel from here.
@@ -43,9 +42,9 @@ impl Listener {
     pub fn open(address: SocketAddr, mtu: usize) -> Result<Listener> {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         let socket = socket::udp_socket(family.domain())?;
-        let options = Options { segmentation: true, zerocopy: false, bytes_per_second: 0 };
-        let socket = WithSocket::new(socket, |fd| Sender::open(fd, options))?;
-        let fd = socket.fd();
+        let options = Options { segmentation: true, zerocopy: None, bytes_per_second: 0 };
+        let sender = Sender::open(socket, options)?;
+        let fd = sender.fd();
         let discover = match family {
             Family::V4 => IntOption::IPV4_MTU_DISCOVER,
             Family::V6 => {
@@ -69,15 +68,15 @@ impl Listener {
         socket::bind(fd, &SocketAddress::from(address))?;
         let overhead = if address.is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 };
         let address = socket::local_address(fd)?;
-        Ok(Listener { socket, address, limit: mtu.saturating_sub(overhead), drops: 0 })
+        Ok(Listener { sender, address, limit: mtu.saturating_sub(overhead), drops: 0 })
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.fd()
+        self.sender.fd()
     }
 
     pub fn sender(&mut self) -> &mut Sender<'static> {
-        &mut self.socket
+        &mut self.sender
     }
 
     /// What to send from, where the socket itself doesn't say.
@@ -89,7 +88,7 @@ impl Listener {
     pub fn read(&mut self, number: u16, now: Instant, relay: &mut Relay, reader: &mut Reader) -> Result<usize> {
         self.read_errors(now, relay);
         reader.clear();
-        match reader.fill(self.socket.fd()) {
+        match reader.fill(self.sender.fd()) {
             // Of ICMP's errors each is told here too, or when something is sent: whose it is isn't.
             Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH) => return Ok(0),
             Err(Errno::EMSGSIZE | Errno::EACCES | Errno::EPROTO | Errno::ENOPROTOOPT) => return Ok(0),
@@ -115,7 +114,7 @@ impl Listener {
     /// Tells the relay of gateways that ICMP says are unreachable.
     fn read_errors(&self, now: Instant, relay: &mut Relay) {
         for _ in 0..ERRORS_MAX {
-            match errqueue::take_unreachable(self.socket.fd()) {
+            match errqueue::take_unreachable(self.sender.fd()) {
                 Ok(Some((gateway, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH))) => {
                     relay.handle_unreachable(now, gateway);
                 }
@@ -134,7 +133,7 @@ impl Listener {
             let to = CompactAddress::from(transmit.to);
             let from = own.then_some(transmit.from.address);
             let one = One { to: &to, parts: &parts, from };
-            let mut send = || self.socket.send(&one, Deadline::Now, &mut 0);
+            let mut send = || self.sender.send(&one, Deadline::Now, &mut 0);
             // The first error may be one that ICMP told of another gateway. Whoever isn't answered asks
             // again.
             sent += usize::from(send().or_else(|_| send()).is_ok());

@@ -11,7 +11,6 @@ use crate::multicast::manager::Manager;
 use crate::multicast::manager::events::What;
 use crate::multicast::manager::selector::Selector;
 use crate::multicast::manager::wish::Key;
-use crate::sys::lent::WithSocket;
 use crate::sys::option::Family;
 use crate::sys::socket;
 use crate::tunnel::amt::relay::{Change, Relay};
@@ -21,8 +20,8 @@ const EVENTS: usize = 1024;
 
 /// What is joined.
 pub(super) struct Upstream {
-    whole: WithSocket<Manager<'static>>,
-    by_source: WithSocket<Manager<'static>>,
+    whole: Manager<'static>,
+    by_source: Manager<'static>,
     selectors: Vec<Selector>,
     /// Joins that failed, or were refused by the kernel.
     pub refused: u64,
@@ -83,8 +82,8 @@ impl Upstream {
 }
 
 /// On a socket that receives nothing: it has no port.
-fn manager() -> Result<WithSocket<Manager<'static>>> {
-    WithSocket::new(unbound()?, |fd| Manager::open(fd, None, EVENTS))
+fn manager() -> Result<Manager<'static>> {
+    Manager::open(unbound()?, None, EVENTS)
 }
 
 /// One of IPv6 takes groups of both families, where there is IPv6.
