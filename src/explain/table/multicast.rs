@@ -135,12 +135,6 @@ rows! {
     ENOMEM: "block_source[_addr]"
         => "the memory that a socket may use for its groups and sources is full: net.core.optmem_max."
         => "Raise it (sysctl -w net.core.optmem_max=BYTES), or sort the datagrams by their sender.";
-    EMFILE: concat!(joining!(), " ", changing!(), " get_source_filter[_addr]")
-        => "this process has as many descriptors as it may, and finding the interface takes one. Nothing has changed."
-        => "Close those that are done with, or raise the limit: ulimit -n, or setrlimit(RLIMIT_NOFILE).";
-    ENFILE: concat!(joining!(), " ", changing!(), " get_source_filter[_addr]")
-        => "the whole system has as many open files as it may, and finding the interface takes one. Nothing has changed."
-        => "Compare /proc/sys/fs/file-nr with the limit, and raise it: sysctl -w fs.file-max=NUMBER.";
 
     EINVAL: "join_group[_addr] leave_group[_addr] get_source_filter[_addr]"
         => "group is no multicast address (224.0.0.0/4, ff00::/8) or names another interface than the one given, \

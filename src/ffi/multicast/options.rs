@@ -92,7 +92,6 @@ pub unsafe extern "C" fn castio_get_loop(fd: c_int) -> c_int {
 /// -EPERM, -EMFILE, -ENFILE: the interface can't be asked for, as in castio_interface_index.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
-/// -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
 ///
 /// Any thread. Since 0.1.0. See ip(7), ipv6(7).
 #[unsafe(no_mangle)]
@@ -122,7 +121,6 @@ pub unsafe extern "C" fn castio_set_multicast_interface_index(fd: c_int, ifindex
 ///   getsockopt(IP_MULTICAST_IF) gives the source address that was set with it, which another interface may have.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
-/// -EMFILE, -ENFILE: no descriptor left to ask for the interfaces.
 ///
 /// Any thread. Since 0.1.0. See ip(7), ipv6(7).
 #[unsafe(no_mangle)]
