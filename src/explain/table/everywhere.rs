@@ -3,7 +3,7 @@
 rows! {
     EBADF: "peek peek_all set_oob_owner get_oob_owner set_oob_owner_thread send_oob \
             recv_oob at_mark recv_to_mark wait_oob set_oob_inline get_oob_inline set_ttl get_ttl set_loop get_loop \
-            set_multicast_interface set_multicast_interface_index set_multicast_all \
+            set_multicast_interface set_multicast_interface_index get_multicast_interface set_multicast_all \
             get_multicast_all join_group[_addr] leave_group[_addr] join_source[_addr] leave_source[_addr] \
             block_source[_addr] unblock_source[_addr] set_source_filter[_addr] get_source_filter[_addr] \
             membership_open enable_broadcast get_broadcast send_broadcast send_limited_broadcast sender_open \
@@ -37,7 +37,7 @@ rows! {
 
     ENOTSOCK: "peek peek_all set_oob_owner get_oob_owner set_oob_owner_thread send_oob recv_oob at_mark recv_to_mark \
                wait_oob set_oob_inline get_oob_inline set_ttl get_ttl set_loop get_loop set_multicast_interface \
-               set_multicast_interface_index set_multicast_all get_multicast_all \
+               set_multicast_interface_index get_multicast_interface set_multicast_all get_multicast_all \
                join_group[_addr] leave_group[_addr] join_source[_addr] leave_source[_addr] block_source[_addr] \
                unblock_source[_addr] set_source_filter[_addr] get_source_filter[_addr] membership_open \
                enable_broadcast get_broadcast send_broadcast send_limited_broadcast sender_open receiver_open \

@@ -125,9 +125,6 @@ rows! {
     EADDRNOTAVAIL: "bridge_open"
         => "several interfaces have the address by which ingress or egress was named."
         => "Name it by its name (ip address shows them), or behind the address: fe80::1%eth0.";
-    EAFNOSUPPORT: "bridge_open"
-        => "this process may open no netlink socket, by which the kernel tells of interfaces: its sandbox refuses it."
-        => "Let it pass AF_NETLINK (systemd: RestrictAddressFamilies=AF_NETLINK).";
     EPERM: "bridge_open"
         => "this takes packet sockets, and so CAP_NET_RAW: all groups, those asked for, a group without a port, or \
             CASTIO_BRIDGE_ASK."

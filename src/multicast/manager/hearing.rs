@@ -89,8 +89,9 @@ mod tests {
     }
 
     fn link(master: Master) -> Link {
-        let addresses = Vec::new();
-        Link { padded_name: [0; 16], flags: Flags(0), carrier_changes: 0, mtu: 1500, master, addresses }
+        let (other_names, addresses, near) = Default::default();
+        let padded_name = [0; 16];
+        Link { padded_name, other_names, flags: Flags(0), carrier_changes: 0, mtu: 1500, master, addresses, near }
     }
 
     fn deafness(hearing: Hearing, group: &str, source: Option<&str>) -> Option<Errno> {
