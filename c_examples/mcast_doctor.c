@@ -30,14 +30,16 @@ static int open_plain(const struct settings *settings)
     hints.ai_socktype = SOCK_DGRAM;
     hints.ai_flags = AI_NUMERICSERV | AI_PASSIVE;
     hints.ai_family = strchr(settings->endpoint.group, ':') ? AF_INET6 : AF_INET;
-    snprintf(port, sizeof port, "%u", settings->endpoint.port);
+    /* A sender needs any port for the kernel to say whether a datagram would find its way. */
+    snprintf(port, sizeof port, "%u", settings->sender ? 0 : settings->endpoint.port);
     if (getaddrinfo(NULL, port, &hints, &found) != 0)
         return -EAFNOSUPPORT;
     int fd = socket(found->ai_family, SOCK_DGRAM, 0), result = fd < 0 ? -errno : 0;
     if (result >= 0 && settings->sender)
         result = castio_set_ttl(fd, settings->ttl);
-    else if (result >= 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-                             bind(fd, found->ai_addr, found->ai_addrlen) < 0))
+    else if (result >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+        result = -errno;
+    if (result >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) < 0)
         result = -errno;
     if (result >= 0 && !settings->sender)
         result = castio_set_multicast_all(fd, 0);

@@ -1934,6 +1934,9 @@ int castio_explain(int code,
  * -EAGAIN: timeout_ms is 0 and there is no room for (the rest of) the data.
  * -ETIMEDOUT: the time has passed.
  * -EPIPE, -ECONNRESET: the other end is closed; there is no SIGPIPE.
+ * -EHOSTUNREACH, -ENETUNREACH, -ENETDOWN: no way leads to the other end.
+ * -EDQUOT: the disk quota is used up. -ENODATA: a netlink socket, and no data. -ENXIO: a packet socket that is bound
+ *   to no interface.
  * -ENOTCONN: a UNIX stream socket that isn't connected (TCP says -EPIPE).
  * -EMSGSIZE: a message socket, and more than 1024 buffers (IOV_MAX: cutting the message in two
  *   would be wrong) or more bytes than a message may have.
@@ -1977,6 +1980,7 @@ ssize_t castio_writev_all(int fd,
  * -EMSGSIZE: a message socket, and the message was longer than the buffers: its head is in them
  *   (*done bytes), its tail is gone. Or more than 1024 buffers (IOV_MAX); nothing is taken then.
  * -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
+ * -EHOSTUNREACH, -ENETUNREACH: no way leads to the other end, told once.
  * -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
  * -EFAULT: iov is NULL or misaligned, or a buffer isn't writable. *done counts what came in before that
  *   buffer; the message of a message socket is lost then, and so is what a terminal had in hand.
@@ -2076,6 +2080,9 @@ int castio_iov_advance(struct iovec *iov, int iovcnt, size_t bytes);
  * Errors:
  * -EAGAIN: there is no room now; nothing was sent.
  * -EPIPE, -ECONNRESET: the other end is closed; there is no SIGPIPE.
+ * -ETIMEDOUT: TCP got no answer from the other end. -EHOSTUNREACH, -ENETUNREACH, -ENETDOWN: no way leads to it.
+ * -EDQUOT: the disk quota is used up. -ENODATA: a netlink socket, and no data. -ENXIO: a packet socket that is bound
+ *   to no interface.
  * -EMSGSIZE: more bytes than a message may have.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't readable.
  * -EBADF: fd isn't open for writing.
@@ -2087,7 +2094,9 @@ int castio_iov_advance(struct iovec *iov, int iovcnt, size_t bytes);
  *
  * Any thread. Doesn't wait, so no signal interrupts it. Since 0.1.0. See send(2).
  */
-ssize_t castio_send_nowait(int fd, const void *buf, size_t len);
+ssize_t castio_send_nowait(int fd,
+                           const void *buf,
+                           size_t len);
 
 /**
  * Takes what is there and never blocks, whatever the descriptor's mode, which isn't touched:
@@ -2103,6 +2112,7 @@ ssize_t castio_send_nowait(int fd, const void *buf, size_t len);
  * Errors:
  * -EAGAIN: nothing is there.
  * -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
+ * -ETIMEDOUT: TCP got no answer from the other end. -EHOSTUNREACH, -ENETUNREACH: no way leads to it. Told once.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable; a message
  *   that was to go there is lost, and so is what a terminal had in hand.
  * -EBADF: fd isn't open for reading. -EISDIR: it is a directory.
@@ -2171,7 +2181,7 @@ ssize_t castio_readv_nowait(int fd, const struct iovec *iov, int iovcnt);
  *
  * Errors:
  * -EAGAIN: nothing yet.
- * -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH and the like: an error that was pending on the socket.
+ * -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH, -ENETUNREACH, -ETIMEDOUT: an error that was pending on the socket.
  *   Looking takes it away; the next call tells what is behind it.
  * -EIO: the controlling side of a pseudo-terminal whose other side is closed; a read says the same.
  * -ENOTCONN: a stream socket that isn't connected, or listens.
@@ -2226,7 +2236,8 @@ ssize_t castio_peek(int fd,
  * -ENOBUFS: the socket can't hold len bytes unread (net.ipv4.tcp_rmem, or SO_RCVBUF where it or
  *   SO_RCVLOWAT was set): told at once, or when it is full. On a UNIX stream the limit is the sender's SO_SNDBUF, which can't be seen from here: a
  *   len above it waits until the time has passed.
- * -ECONNRESET and the like: an error that was pending on the socket, taken away by looking.
+ * -ECONNRESET, -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH: an error that was pending on the socket, taken away by
+ *   looking.
  * -ENOTSOCK: fd isn't a socket. -ENOTCONN: it isn't connected. -EBADF: it isn't open.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
  *
@@ -2337,6 +2348,7 @@ int castio_set_oob_owner_thread(int fd, pid_t tid);
  * -EAGAIN, -ETIMEDOUT: there was no room (in time).
  * -EOPNOTSUPP: a socket without urgent data: MPTCP, vsock, TLS on TCP, no stream at all.
  * -EPIPE, -ECONNRESET, -ENOTCONN: it isn't connected (any more); there is no SIGPIPE.
+ * -EHOSTUNREACH, -ENETUNREACH: no way leads to the other end.
  * -EFAULT: buf is NULL or isn't readable. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See send(2), tcp(7),
@@ -2354,6 +2366,8 @@ ssize_t castio_send_oob(int fd, const void *buf, size_t len, int timeout_ms, siz
  * Errors:
  * -EINVAL: there is none, it was taken already, or it stays in the stream (castio_set_oob_inline).
  * -EAGAIN: it is announced but not here yet.
+ * -ECONNRESET: the peer has broken the connection off. -ETIMEDOUT: TCP got no answer from it.
+ * -EHOSTUNREACH, -ENETUNREACH: no way leads to it.
  * -EOPNOTSUPP: not TCP or a UNIX stream. -ENOTCONN: it isn't connected.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
@@ -2393,13 +2407,17 @@ int castio_at_mark(int fd);
  * -ETIMEDOUT: the time has passed.
  * -EINVAL: len is 0, or over SSIZE_MAX.
  * -EFAULT: at_mark or buf is NULL, or buf isn't writable.
- * -ECONNRESET, -ENOTCONN: it isn't connected (any more).
+ * -ECONNRESET, -ENOTCONN: it isn't connected (any more). -EHOSTUNREACH, -ENETUNREACH: no way leads to the peer.
  * -EOPNOTSUPP: not TCP or a UNIX stream. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * One reading thread. A signal handler that returns doesn't end the call. Since 0.1.0. See
  * sockatmark(3), tcp(7).
  */
-ssize_t castio_recv_to_mark(int fd, void *buf, size_t len, int timeout_ms, int *at_mark);
+ssize_t castio_recv_to_mark(int fd,
+                            void *buf,
+                            size_t len,
+                            int timeout_ms,
+                            int *at_mark);
 
 /**
  * Waits until an urgent byte is there: poll() with POLLPRI. No signal is needed.
@@ -2557,6 +2575,7 @@ int castio_set_multicast_interface_index(int fd, unsigned int ifindex);
  * Errors:
  * -EOPNOTSUPP: an IPv4 socket that is bound to no device. Linux keeps the index that was set and doesn't tell it:
  *   getsockopt(IP_MULTICAST_IF) gives the source address that was set with it, which another interface may have.
+ * -ENOPROTOOPT: an MPTCP socket.
  * -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
  * -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *

@@ -32,7 +32,7 @@ impl Scoped {
         let ip: IpAddr = address.parse().map_err(|_| Errno::EINVAL)?;
         let scope = match zone {
             None => 0,
-            Some(_) if ip.is_ipv4() => return Err(Errno::EINVAL),
+            Some(zone) if ip.is_ipv4() || zone.is_empty() => return Err(Errno::EINVAL),
             Some(zone) => interface::zone(zone)?,
         };
         Ok(Scoped { ip: ip.to_canonical(), scope })

@@ -103,7 +103,6 @@ fn of_descriptors() {
             at_a_full_table(c"set_multicast_interface_index", || unsafe {
                 castio_set_multicast_interface_index(fd, index)
             });
-            at_a_full_table(c"get_multicast_interface", || unsafe { castio_get_multicast_interface(fd) });
             let filter = || unsafe { castio_get_source_filter(fd, group, null, &mut 0, none, 0, ptr::null_mut()) };
             at_a_full_table(c"get_source_filter", filter);
             let directed = || unsafe { castio_send_broadcast(fd, bytes, 4, 9, null, ptr::null_mut()) };

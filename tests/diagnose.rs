@@ -4,7 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::{fs, ptr};
@@ -76,7 +76,8 @@ fn on_the_loopback_interface_it_is_well() {
             for ask in [Ask::receiver(&group).on(None), Ask::receiver(&group).on(Some("lo")).from(family.loopback())] {
                 healthy(&ask.of(&host, &receiver));
             }
-            let sender = host.run(|| Udp::new(family));
+            // It has a port: of an IPv4 socket without one, the kernel doesn't tell by which interface it sends.
+            let sender = host.run(|| Udp::bound(SocketAddr::new(family.wildcard(), 0)));
             host.run(|| {
                 castio::multicast::options::set_interface(sender.as_fd(), 1).unwrap();
                 castio::multicast::options::set_ttl(sender.as_fd(), 2).unwrap();

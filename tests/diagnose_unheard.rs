@@ -138,7 +138,7 @@ fn a_connected_sender_whose_address_is_gone() {
         let [host, other] = network.lan();
         let group = Family::V4.group(1);
         let target = Target { group: group.parse().unwrap(), interface: host.index("eth0") };
-        let open = || host.run(|| Udp::take(endpoint::open_sender(target, PORT, 8).unwrap()));
+        let open = || host.run(|| Udp::take(endpoint::open_sender(target, None, PORT, 8).unwrap()));
         let receiver = well(&other, Family::V4, &group);
         let sender = open();
         let ask = Ask::sender(&group);

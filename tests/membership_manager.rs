@@ -50,12 +50,15 @@ fn the_address_form_makes_the_same_wishes() {
             let (group, keeper, index) = (family.group(1), pair.keeper(family), pair.host.index("eth0"));
             let source = family.host(1);
             assert_eq!(keeper.add_addr(&group, None, index), Ok(1));
-            assert_eq!(keeper.add(&group, None, Some(&index.to_string())), Err(Errno::EADDRINUSE));
-            pair.reaches(&keeper, &group);
+            assert_eq!(keeper.add_addr(&group, None, index), Err(Errno::EADDRINUSE));
+            // As a text the number may be a name, too: that is another wish.
+            assert_eq!(keeper.add(&group, None, Some(&index.to_string())), Ok(1));
             assert_eq!(keeper.remove(&group, None, Some(&index.to_string())), Ok(0));
+            pair.reaches(&keeper, &group);
+            assert_eq!(keeper.remove_addr(&group, None, index), Ok(0));
             assert_eq!(keeper.remove_addr(&group, None, index), Err(Errno::EADDRNOTAVAIL));
 
-            assert_eq!(keeper.add(&group, Some(&source), Some(&index.to_string())), Ok(1));
+            assert_eq!(keeper.add_addr(&group, Some(&source), index), Ok(1));
             assert_eq!(keeper.add_addr(&group, Some(&source), index), Err(Errno::EADDRINUSE));
             let [state] = keeper.list().try_into().unwrap();
             assert_eq!((state.group, state.source, state.wished), (group.clone(), source.clone(), index.to_string()));

@@ -42,26 +42,36 @@ impl Port {
         self.up && self.far_up
     }
 
+    fn has(&self, address: &str) -> bool {
+        self.addresses.iter().any(|one| one.split('/').next() == Some(address))
+    }
+
     /// Whether interfaces as wished for mean it; `None` if they may.
-    fn is_meant(&self, wished: &str) -> Option<bool> {
+    fn is_meant(&self, wished: &str, all: &[Port]) -> Option<bool> {
         match wished {
             "*" if self.up && self.multicast => Some(true),
             // What was up may be kept for as long as it is down.
             "*" => (!self.multicast).then_some(false),
             "eth*" => Some(self.name.starts_with("eth")),
             "tap?" => Some(self.name.starts_with("tap")),
-            _ if wished.contains(['.', ':']) => {
-                Some(self.addresses.iter().any(|one| one.split('/').next() == Some(wished)))
-            }
+            // Of several that have an address one is meant: the one that was chosen when it was the only one.
+            _ if wished.contains(['.', ':']) => match all.iter().filter(|port| port.has(wished)).count() {
+                0 | 1 => Some(self.has(wished)),
+                _ => (!self.has(wished)).then_some(false),
+            },
             name => Some(self.name == name),
         }
     }
 
+    fn is_joined(&self, keeper: &Keeper<'_>, group: &str) -> bool {
+        keeper.joined(self.name).iter().any(|joined| joined == group)
+    }
+
     /// The groups' numbers that must be joined here, and those that may be.
-    fn groups(&self) -> (BTreeSet<usize>, BTreeSet<usize>) {
+    fn groups(&self, all: &[Port]) -> (BTreeSet<usize>, BTreeSet<usize>) {
         let wishes = || WISHES.into_iter().chain([BY_SOURCE]);
         let of = |meant: fn(Option<bool>) -> bool| {
-            wishes().filter(|(_, wished)| meant(self.is_meant(wished))).map(|(number, _)| number).collect()
+            wishes().filter(|(_, wished)| meant(self.is_meant(wished, all))).map(|(number, _)| number).collect()
         };
         (of(|meant| meant == Some(true)), of(|meant| meant != Some(false)))
     }
@@ -195,11 +205,18 @@ impl Storm<'_> {
             listed.entry(port.name).or_default().insert(number_of(&state.group));
         }
         for port in &self.ports {
-            let (must, may) = port.groups();
+            let (must, may) = port.groups(&self.ports);
             let joined = self.keeper.joined(port.name).iter().map(|group| number_of(group)).collect();
             let listed = listed.remove(port.name).unwrap_or_default();
             if listed != joined || !must.is_subset(&joined) || !joined.is_subset(&may) {
                 return Some(format!("{port:?}: listed {listed:?}, joined {joined:?}, expected {must:?} to {may:?}"));
+            }
+        }
+        for (number, address) in WISHES.into_iter().filter(|(_, wished)| wished.contains(['.', ':'])) {
+            let is_somewhere = self.ports.iter().any(|port| port.has(address));
+            let count = self.ports.iter().filter(|port| port.is_joined(&self.keeper, &family.group(number))).count();
+            if count != usize::from(is_somewhere) {
+                return Some(format!("{address} is meant on {count} interfaces"));
             }
         }
         let is_live = |state: &&support::memberships::State| state.state == CASTIO_MEMBERSHIP_LIVE;
@@ -244,7 +261,7 @@ impl Storm<'_> {
         let family = self.keeper.family;
         self.keeper.receive_fd();
         for port in &self.ports {
-            let (mut must, _) = port.groups();
+            let (mut must, _) = port.groups(&self.ports);
             must.remove(&BY_SOURCE.0);
             let index = self.pair.host.index(port.name);
             (1..=8).for_each(|number| self.pair.send(&number.to_string(), &family.group(number), &port.far, None));

@@ -23,6 +23,9 @@ use crate::nowait;
 /// Errors:
 /// -EAGAIN: there is no room now; nothing was sent.
 /// -EPIPE, -ECONNRESET: the other end is closed; there is no SIGPIPE.
+/// -ETIMEDOUT: TCP got no answer from the other end. -EHOSTUNREACH, -ENETUNREACH, -ENETDOWN: no way leads to it.
+/// -EDQUOT: the disk quota is used up. -ENODATA: a netlink socket, and no data. -ENXIO: a packet socket that is bound
+///   to no interface.
 /// -EMSGSIZE: more bytes than a message may have.
 /// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't readable.
 /// -EBADF: fd isn't open for writing.
@@ -52,6 +55,7 @@ pub unsafe extern "C" fn castio_send_nowait(fd: c_int, buf: *const c_void, len: 
 /// Errors:
 /// -EAGAIN: nothing is there.
 /// -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
+/// -ETIMEDOUT: TCP got no answer from the other end. -EHOSTUNREACH, -ENETUNREACH: no way leads to it. Told once.
 /// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable; a message
 ///   that was to go there is lost, and so is what a terminal had in hand.
 /// -EBADF: fd isn't open for reading. -EISDIR: it is a directory.

@@ -29,7 +29,7 @@ use crate::peek::{self, State};
 ///
 /// Errors:
 /// -EAGAIN: nothing yet.
-/// -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH and the like: an error that was pending on the socket.
+/// -ECONNREFUSED, -ECONNRESET, -EHOSTUNREACH, -ENETUNREACH, -ETIMEDOUT: an error that was pending on the socket.
 ///   Looking takes it away; the next call tells what is behind it.
 /// -EIO: the controlling side of a pseudo-terminal whose other side is closed; a read says the same.
 /// -ENOTCONN: a stream socket that isn't connected, or listens.
@@ -85,7 +85,8 @@ pub unsafe extern "C" fn castio_peek(fd: c_int, buf: *mut c_void, len: usize) ->
 /// -ENOBUFS: the socket can't hold len bytes unread (net.ipv4.tcp_rmem, or SO_RCVBUF where it or
 ///   SO_RCVLOWAT was set): told at once, or when it is full. On a UNIX stream the limit is the sender's SO_SNDBUF, which can't be seen from here: a
 ///   len above it waits until the time has passed.
-/// -ECONNRESET and the like: an error that was pending on the socket, taken away by looking.
+/// -ECONNRESET, -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH: an error that was pending on the socket, taken away by
+///   looking.
 /// -ENOTSOCK: fd isn't a socket. -ENOTCONN: it isn't connected. -EBADF: it isn't open.
 /// -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
 ///

@@ -91,6 +91,7 @@ pub unsafe extern "C" fn castio_set_oob_owner_thread(fd: c_int, tid: pid_t) -> c
 /// -EAGAIN, -ETIMEDOUT: there was no room (in time).
 /// -EOPNOTSUPP: a socket without urgent data: MPTCP, vsock, TLS on TCP, no stream at all.
 /// -EPIPE, -ECONNRESET, -ENOTCONN: it isn't connected (any more); there is no SIGPIPE.
+/// -EHOSTUNREACH, -ENETUNREACH: no way leads to the other end.
 /// -EFAULT: buf is NULL or isn't readable. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See send(2), tcp(7),
@@ -121,6 +122,8 @@ pub unsafe extern "C" fn castio_send_oob(
 /// Errors:
 /// -EINVAL: there is none, it was taken already, or it stays in the stream (castio_set_oob_inline).
 /// -EAGAIN: it is announced but not here yet.
+/// -ECONNRESET: the peer has broken the connection off. -ETIMEDOUT: TCP got no answer from it.
+/// -EHOSTUNREACH, -ENETUNREACH: no way leads to it.
 /// -EOPNOTSUPP: not TCP or a UNIX stream. -ENOTCONN: it isn't connected.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
@@ -162,7 +165,7 @@ pub unsafe extern "C" fn castio_at_mark(fd: c_int) -> c_int {
 /// -ETIMEDOUT: the time has passed.
 /// -EINVAL: len is 0, or over SSIZE_MAX.
 /// -EFAULT: at_mark or buf is NULL, or buf isn't writable.
-/// -ECONNRESET, -ENOTCONN: it isn't connected (any more).
+/// -ECONNRESET, -ENOTCONN: it isn't connected (any more). -EHOSTUNREACH, -ENETUNREACH: no way leads to the peer.
 /// -EOPNOTSUPP: not TCP or a UNIX stream. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
 /// One reading thread. A signal handler that returns doesn't end the call. Since 0.1.0. See

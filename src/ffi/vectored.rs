@@ -26,6 +26,9 @@ use crate::vectored;
 /// -EAGAIN: timeout_ms is 0 and there is no room for (the rest of) the data.
 /// -ETIMEDOUT: the time has passed.
 /// -EPIPE, -ECONNRESET: the other end is closed; there is no SIGPIPE.
+/// -EHOSTUNREACH, -ENETUNREACH, -ENETDOWN: no way leads to the other end.
+/// -EDQUOT: the disk quota is used up. -ENODATA: a netlink socket, and no data. -ENXIO: a packet socket that is bound
+///   to no interface.
 /// -ENOTCONN: a UNIX stream socket that isn't connected (TCP says -EPIPE).
 /// -EMSGSIZE: a message socket, and more than 1024 buffers (IOV_MAX: cutting the message in two
 ///   would be wrong) or more bytes than a message may have.
@@ -78,6 +81,7 @@ pub unsafe extern "C" fn castio_writev_all(
 /// -EMSGSIZE: a message socket, and the message was longer than the buffers: its head is in them
 ///   (*done bytes), its tail is gone. Or more than 1024 buffers (IOV_MAX); nothing is taken then.
 /// -ECONNRESET, -ECONNREFUSED: what happened to the connection, told once.
+/// -EHOSTUNREACH, -ENETUNREACH: no way leads to the other end, told once.
 /// -EINVAL: iovcnt is negative, or the lengths add up to more than SSIZE_MAX.
 /// -EFAULT: iov is NULL or misaligned, or a buffer isn't writable. *done counts what came in before that
 ///   buffer; the message of a message socket is lost then, and so is what a terminal had in hand.

@@ -265,8 +265,13 @@ impl Netlink {
         request.extend_from_slice(&[0; 4]);
         request.extend_from_slice(body);
         let (fd, at) = (self.socket.as_raw_fd(), request.as_ptr().cast());
-        // SAFETY: the request is readable for its length.
-        length(unsafe { libc::send(fd, at, request.len(), libc::MSG_NOSIGNAL) }).map(drop)
+        loop {
+            // SAFETY: the request is readable for its length.
+            match length(unsafe { libc::send(fd, at, request.len(), libc::MSG_NOSIGNAL) }) {
+                Err(Errno::EINTR) => {}
+                result => return result.map(drop),
+            }
+        }
     }
 
     /// Reads answers up to the end of a dump, or the one answer there is. After an error nothing is left

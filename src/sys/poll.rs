@@ -64,8 +64,17 @@ impl Events {
 /// descriptor isn't open.
 pub fn poll(fd: BorrowedFd<'_>, events: Events, timeout_ms: i32) -> Result<Events> {
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: events.0, revents: 0 };
-    // SAFETY: one entry, which is filled.
-    value(unsafe { libc::poll(&raw mut entry, 1, timeout_ms) })?;
+    loop {
+        // SAFETY: one entry, which is filled.
+        match value(unsafe { libc::poll(&raw mut entry, 1, timeout_ms) }) {
+            // A look that doesn't wait is no business of a signal.
+            Err(Errno::EINTR) if timeout_ms == 0 => {}
+            result => {
+                result?;
+                break;
+            }
+        }
+    }
     if entry.revents & libc::POLLNVAL != 0 {
         return Err(Errno::EBADF);
     }

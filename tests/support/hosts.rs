@@ -22,7 +22,7 @@ const INSIDE: &str = "CASTIO_TEST_INSIDE";
 /// What that process says when the test's body has really run to its end.
 const DONE: &str = "ran in a network of its own";
 /// When that process is killed, in seconds. Generous: it tells a test that hangs, nothing else.
-const LIMIT: u32 = 120;
+const LIMIT: u32 = 300;
 
 /// Runs a test in a network of its own, or skips it with the reason.
 pub fn test<Body: FnOnce(&Network)>(body: Body) {

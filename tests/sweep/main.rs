@@ -41,7 +41,7 @@ use support::library;
 const FUNCTION: &str = "CASTIO_SWEEP_FUNCTION";
 const RECORD: &str = "CASTIO_SWEEP_RECORD";
 /// How long one function may take, in seconds. Far more than any does: only for one that hangs.
-const LIMIT: u32 = 90;
+const LIMIT: u32 = 200;
 
 /// The function that this process is for, if it is one of those.
 fn subject() -> Option<Subject> {

@@ -54,7 +54,7 @@ rows! {
             sending."
         => "Close the descriptor and connect anew. There was no SIGPIPE.";
     ECONNRESET: "writev_all write_all send_nowait writev_nowait readv_all read_all recv_nowait readv_nowait send_oob \
-                 recv_to_mark wait_oob"
+                 recv_oob recv_to_mark wait_oob"
         => "the peer has broken the connection off: it closed with our data unread, or it crashed."
         => "Close the descriptor and connect anew; what was sent last may not have been read.";
 

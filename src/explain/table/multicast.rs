@@ -53,7 +53,7 @@ rows! {
     ENOPROTOOPT: "set_ttl set_multicast_interface set_multicast_interface_index"
         => "fd is an IPv6 TCP socket or an MPTCP socket, which has no multicast."
         => "Use a UDP or raw socket: socket(AF_INET6, SOCK_DGRAM, 0).";
-    ENOPROTOOPT: "get_ttl set_loop get_loop"
+    ENOPROTOOPT: "get_ttl set_loop get_loop get_multicast_interface"
         => "fd is an MPTCP socket, which has no multicast."
         => "Use a UDP or raw socket: socket(AF_INET6, SOCK_DGRAM, 0).";
     ENOPROTOOPT: "set_multicast_all get_multicast_all"

@@ -52,10 +52,33 @@ rows! {
     ECONNREFUSED: "writev_all write_all send_nowait writev_nowait readv_all read_all recv_nowait readv_nowait"
         => "nobody listens at the other end: a datagram sent earlier, or connect(), was refused."
         => "Start the receiver. It is told once: a datagram can simply be sent again.";
-    ECONNREFUSED: "peek_available peek"
+    ECONNREFUSED: "peek_available peek peek_all"
         => "a datagram sent earlier was refused, which is told once: looking has taken it away."
         => "Start the receiver, and send again.";
-    EHOSTUNREACH: "peek_available peek"
+    EHOSTUNREACH: "writev_all write_all send_nowait writev_nowait readv_all read_all recv_nowait readv_nowait send_oob \
+                   recv_oob recv_to_mark"
+        => "the other end can't be reached: its router, or the last one on the way, says so."
+        => "Look for the way to it (ip route get ADDRESS, ip neighbour), and send or connect again.";
+    ENETUNREACH: "writev_all write_all send_nowait writev_nowait readv_all read_all recv_nowait readv_nowait send_oob \
+                  recv_oob recv_to_mark peek_available peek peek_all"
+        => "no route leads to the other end."
+        => "Add one (ip route get ADDRESS shows what there is), and send or connect again.";
+    ENETDOWN: "writev_all write_all send_nowait writev_nowait"
+        => "the interface that the data would leave by is down."
+        => "Switch it on: ip link set INTERFACE up.";
+    ETIMEDOUT: "send_nowait writev_nowait recv_nowait readv_nowait recv_oob peek_available peek"
+        => "TCP got no answer from the other end in all its time, and has given the connection up."
+        => "Close the descriptor and connect anew.";
+    EDQUOT: "writev_all write_all send_nowait writev_nowait"
+        => "the user's quota of disk space is used up."
+        => "Free room (quota shows how much there is).";
+    ENODATA: "writev_all write_all send_nowait writev_nowait"
+        => "a netlink socket, and nothing to send: it has no empty messages."
+        => "Give a message with a header, as netlink(7) has it.";
+    ENXIO: "writev_all write_all send_nowait writev_nowait"
+        => "a packet socket that is bound to no interface."
+        => "bind() it to one, or send by sendto() with a sockaddr_ll.";
+    EHOSTUNREACH: "peek_available peek peek_all"
         => "a host that was sent to can't be reached, which is told once: looking has taken it away."
         => "Look for the way to it (ip route get ADDRESS, ip neighbour), and send again.";
     EDESTADDRREQ: "writev_all write_all send_nowait writev_nowait"

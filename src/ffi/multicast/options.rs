@@ -119,6 +119,7 @@ pub unsafe extern "C" fn castio_set_multicast_interface_index(fd: c_int, ifindex
 /// Errors:
 /// -EOPNOTSUPP: an IPv4 socket that is bound to no device. Linux keeps the index that was set and doesn't tell it:
 ///   getsockopt(IP_MULTICAST_IF) gives the source address that was set with it, which another interface may have.
+/// -ENOPROTOOPT: an MPTCP socket.
 /// -EAFNOSUPPORT: neither an IPv4 nor an IPv6 socket.
 /// -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
 ///
