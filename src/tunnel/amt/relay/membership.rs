@@ -68,10 +68,18 @@ impl Relay {
 
     fn open(&mut self, endpoint: SocketAddr, nonce: Nonce, capability: Capability) -> u32 {
         self.counters.opened += 1;
-        let (data, answers) = (Allowance::default(), Allowance::default());
-        let places = Vec::new();
-        let (local, until, offered) = (0, 0, nonce);
-        self.tunnels.insert(Tunnel { endpoint, local, capability, until, nonce, offered, data, answers, places })
+        self.tunnels.insert(Tunnel {
+            endpoint,
+            local: 0,
+            capability,
+            until: 0,
+            nonce,
+            offered: nonce,
+            data: Allowance::default(),
+            answers: Allowance::default(),
+            unproved_answers: Allowance::default(),
+            places: Vec::new(),
+        })
     }
 
     fn intern(&mut self, local: Local) -> u16 {

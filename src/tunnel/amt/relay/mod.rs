@@ -39,9 +39,14 @@ use crate::error::Result;
 
 /// Answers that wait to be fetched, at most.
 const ANSWERS_MAX: usize = 1024;
-/// What a gateway with a tunnel may ask for: Linux asks twice every 2 seconds.
+/// What a gateway with a tunnel may ask for with the nonce of its last Update, which only those on the path
+/// know besides.
 const ANSWERS_PER_SECOND: u64 = 4;
 const ANSWERS_BURST: u64 = 16;
+/// And with any other nonce, as each new cycle has one: anybody can send such a Request in its name. Linux
+/// asks twice every 2 seconds.
+const ANSWERS_UNPROVED_PER_SECOND: u64 = 2;
+const ANSWERS_UNPROVED_BURST: u64 = 8;
 
 /// The machine.
 pub struct Relay {
@@ -124,14 +129,15 @@ impl Relay {
     fn request(&mut self, now: Instant, local: Local, from: SocketAddr, asked: Asked) {
         self.counters.requests += 1;
         let tunnel = self.tunnels.find(from);
-        if !self.may_answer(tunnel, from.ip(), now) {
+        if !self.may_answer(tunnel, from.ip(), asked.nonce, now) {
             self.counters.dropped_throttled += 1;
             return;
         }
         // Linux's gateway asks once with a flag that only it has and once without any, and drops every
         // answer with flags that it doesn't have.
         let known = tunnel.and_then(|number| self.tunnels.get(number)).map(|tunnel| tunnel.capability);
-        let is_linux = self.throttle.is_linux(from) || known == Some(Capability::Linux);
+        // What the tunnel's Update proved counts before flags that anybody can have sent.
+        let is_linux = known.map_or_else(|| self.throttle.is_linux(from), |known| known == Capability::Linux);
         let capability = match asked.capability {
             Capability::Plain if is_linux => Capability::Linux,
             told => told,
@@ -157,11 +163,18 @@ impl Relay {
             || self.tunnels.len_from(address) >= nearly(self.settings.tunnels_per_address)
     }
 
-    fn may_answer(&mut self, tunnel: Option<u32>, address: IpAddr, now: Instant) -> bool {
+    /// A Request in a tunnel's name that doesn't have its nonce may be forged: such ones have an allowance of
+    /// their own, so that a flood of them takes nothing from the gateway.
+    fn may_answer(&mut self, tunnel: Option<u32>, address: IpAddr, nonce: Nonce, now: Instant) -> bool {
         let nanoseconds = self.clock.nanoseconds(now);
         match tunnel.and_then(|number| self.tunnels.get_mut(number)) {
-            // Its address isn't forged: an Update came from there.
-            Some(tunnel) => tunnel.answers.take(1, ANSWERS_PER_SECOND, ANSWERS_BURST, nanoseconds),
+            Some(tunnel) if tunnel.nonce == nonce => {
+                tunnel.answers.take(1, ANSWERS_PER_SECOND, ANSWERS_BURST, nanoseconds)
+            }
+            Some(tunnel) => {
+                let (rate, burst) = (ANSWERS_UNPROVED_PER_SECOND, ANSWERS_UNPROVED_BURST);
+                tunnel.unproved_answers.take(1, rate, burst, nanoseconds)
+            }
             None => self.throttle.allows(address, nanoseconds),
         }
     }

@@ -35,8 +35,10 @@ pub struct Tunnel {
     pub offered: Nonce,
     /// Data that it may still get.
     pub data: Allowance,
-    /// Answers that it may still get.
+    /// Answers that it may still get to Requests with `nonce`.
     pub answers: Allowance,
+    /// And to Requests with other nonces, which may be forged.
+    pub unproved_answers: Allowance,
     /// What it listens to.
     pub places: Vec<Place>,
 }

@@ -178,5 +178,7 @@ fn strangers_are_answered_so_often() {
         assert!(world.request(GATEWAY, true, Dialect::Rfc, 1).is_some(), "a pair every 2 seconds is normal");
         world.pass(2.0);
     }
-    assert_eq!(answered(&mut world, GATEWAY), 16);
+    assert_eq!(answered(&mut world, GATEWAY), 8, "with a nonce that anybody may have made up");
+    assert!((0..16).all(|_| world.request(GATEWAY, false, Dialect::Rfc, 7).is_some()), "with that of its Update");
+    assert!(world.request(GATEWAY, false, Dialect::Rfc, 7).is_none(), "that has an end as well");
 }
