@@ -209,8 +209,8 @@ impl Gateway {
         }
         let index = session.candidate;
         if session.is_asking() && session.attempts >= session.attempts_max() {
-            if session.has_answer() {
-                // It answers for the other family: this one later.
+            // It answers for the other family, or it is there and its answers are taken by others: later.
+            if session.has_answer() || session.is_active() && self.quiet.is_flowing(now) {
                 session.attempts = 0;
                 session.next = Some(session.begun + session.interval);
                 return;

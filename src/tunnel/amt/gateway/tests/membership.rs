@@ -137,6 +137,32 @@ fn a_question_without_an_answer_has_the_nonce_of_the_last_query() {
 }
 
 #[test]
+fn a_relay_that_brings_data_isnt_left_for_want_of_answers() {
+    for says_gone in [false, true] {
+        let mut rig = Rig::new(direct(&[RELAY, OTHER]));
+        rig.join(GROUP);
+        let nonce = rig.request(RELAY);
+        rig.answer(RELAY, nonce, Say { interval: 20, robustness: 1, ..SAY });
+        rig.settle();
+        // The tunnel lives for 30 seconds after an Update.
+        let mut told = rig.now;
+        for _ in 0..600 {
+            assert!(rig.data(RELAY, &packet("192.0.2.1", GROUP, "here", 0)).is_some());
+            if says_gone {
+                rig.gateway.handle_unreachable(rig.now, at(RELAY));
+            }
+            if rig.settle().contains(&update(1, &["IsEx 232.1.2.3"])) {
+                told = rig.now;
+            }
+            assert!(rig.now - told < Duration::from_secs(30));
+            assert_eq!((rig.gateway.relay(), rig.gateway.state()), (Some(at(RELAY)), State::Active));
+        }
+        (0..60).for_each(|_| drop(rig.settle()));
+        assert_eq!(rig.gateway.relay(), Some(at(OTHER)), "nor answers nor data");
+    }
+}
+
+#[test]
 fn a_relay_that_dies_and_returns_is_told_everything() {
     let mut rig = Rig::active();
     let nonce = loop {
