@@ -169,3 +169,26 @@ fn random_bytes() {
     }
     assert_eq!((world.relay.tunnel_count(), world.relay.group_count()), (0, 0));
 }
+
+/// Requests in a gateway's name that don't have the nonce of its Update take no answers from it, and an Update
+/// with a MAC that it has keeps its tunnel.
+#[test]
+fn forged_requests_take_nothing_from_a_tunnel() {
+    let mut world = World::new(Settings::default());
+    let good = world.report(GATEWAY, ModeIsExclude, "239.1.2.3", &[]);
+    let mut forged = |world: &mut World, number: u32| {
+        (0..50).filter(|one| world.request(GATEWAY, false, Dialect::Rfc, 1000 + number * 50 + one).is_some()).count()
+    };
+    assert_eq!(forged(&mut world, 0), 8);
+    for number in 1..1000 {
+        world.pass(1.0);
+        assert_eq!(forged(&mut world, number), 2);
+        assert!(world.request(GATEWAY, false, Dialect::Rfc, 7).is_some(), "the nonce of its Update");
+        assert_eq!(world.request("198.51.100.7:40001", false, Dialect::Rfc, 7).map(|one| one.limited), Some(false));
+        if number % 200 == 0 {
+            world.update(GATEWAY, &good, &any("239.1.2.3"));
+        }
+        assert_eq!(world.destinations("239.1.2.3", "10.0.0.1"), [GATEWAY], "{number}");
+    }
+    assert_eq!((world.counters().opened, world.counters().expired), (1, 0));
+}
