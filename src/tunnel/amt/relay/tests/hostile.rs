@@ -176,7 +176,7 @@ fn random_bytes() {
 fn forged_requests_take_nothing_from_a_tunnel() {
     let mut world = World::new(Settings::default());
     let good = world.report(GATEWAY, ModeIsExclude, "239.1.2.3", &[]);
-    let mut forged = |world: &mut World, number: u32| {
+    let forged = |world: &mut World, number: u32| {
         (0..50).filter(|one| world.request(GATEWAY, false, Dialect::Rfc, 1000 + number * 50 + one).is_some()).count()
     };
     assert_eq!(forged(&mut world, 0), 8);
