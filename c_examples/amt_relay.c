@@ -21,14 +21,20 @@ static void usage(void)
          "      --sources N            at most so many of a group of a tunnel; default: 64\n"
          "      --groups-in-all N      at most so many of all tunnels; default: 65536\n"
          "      --entries N            at most so many groups and sources, counted for each tunnel; default: 262144\n"
+         "      --groups-from-one N    at most so many of one address or /64; default: an eighth of --groups-in-all\n"
+         "      --entries-from-one N   at most so many of one address or /64; default: an eighth of --entries\n"
+         "      --records N            reports may tell of so many groups a second from one address; default: 1024\n"
          "      --rate BYTES           at most so many a second to a tunnel; default: any number\n"
          "      --answers N            at most so many a second to an address without a tunnel; default: 16\n"
+         "      --answers-in-all N     at most so many a second to all of these; default: 10000\n"
          "      --mtu BYTES            of the networks to gateways; default: 1500\n"
          "      --query-interval S     gateways report so often; default: 125\n"
          "      --robustness N         so many reports in a row may be lost; default: 2\n"
          "  -j, --json                 tells tunnels, groups and counters, one object in a line each second\n"
          "      --syslog-prefix        priorities before the lines of the log, \"<6>\", as for the journal\n"
          "  -h, --help                 this text\n"
+         "Groups for joining by source, 232.0.0.0/8 and ff3x::/32, are refused to gateways that name no source;\n"
+         "groups of one link, 224.0.0.0/24 and ff02::, and what link-local addresses send aren't forwarded.\n"
          "The log goes to stderr; on a terminal a table is shown. SIGUSR1 tells the counters, SIGINT (Ctrl-C) and\n"
          "SIGTERM end it. Under systemd: Type=notify.");
 }
@@ -130,7 +136,8 @@ static int run(struct server *server)
     return status;
 }
 
-enum long_option { AMT_PORT = 256, TUNNELS, TUNNELS_FROM_ONE, GROUPS, SOURCES, GROUPS_IN_ALL, ENTRIES, RATE, ANSWERS, MTU, INTERVAL, ROBUSTNESS, PREFIX };
+enum long_option { AMT_PORT = 256, TUNNELS, TUNNELS_FROM_ONE, GROUPS, SOURCES, GROUPS_IN_ALL, ENTRIES, GROUPS_FROM_ONE,
+                   ENTRIES_FROM_ONE, RECORDS, RATE, ANSWERS, ANSWERS_IN_ALL, MTU, INTERVAL, ROBUSTNESS, PREFIX };
 
 static const struct option options[] = {
     { "port", required_argument, NULL, 'p' },
@@ -146,8 +153,12 @@ static const struct option options[] = {
     { "sources", required_argument, NULL, SOURCES },
     { "groups-in-all", required_argument, NULL, GROUPS_IN_ALL },
     { "entries", required_argument, NULL, ENTRIES },
+    { "groups-from-one", required_argument, NULL, GROUPS_FROM_ONE },
+    { "entries-from-one", required_argument, NULL, ENTRIES_FROM_ONE },
+    { "records", required_argument, NULL, RECORDS },
     { "rate", required_argument, NULL, RATE },
     { "answers", required_argument, NULL, ANSWERS },
+    { "answers-in-all", required_argument, NULL, ANSWERS_IN_ALL },
     { "mtu", required_argument, NULL, MTU },
     { "query-interval", required_argument, NULL, INTERVAL },
     { "robustness", required_argument, NULL, ROBUSTNESS },
@@ -169,8 +180,12 @@ static void read_limit(int option, struct castio_amt_relay_options *to)
     case SOURCES: to->sources = (unsigned)number(optarg, 1, most); break;
     case GROUPS_IN_ALL: to->groups_in_all = (unsigned)number(optarg, 1, most); break;
     case ENTRIES: to->entries = (unsigned)number(optarg, 1, most); break;
+    case GROUPS_FROM_ONE: to->groups_per_address = (unsigned)number(optarg, 1, most); break;
+    case ENTRIES_FROM_ONE: to->entries_per_address = (unsigned)number(optarg, 1, most); break;
+    case RECORDS: to->records_per_second = (unsigned)number(optarg, 1, most); break;
     case RATE: to->bytes_per_second = (uint64_t)number(optarg, 1, 2000000000); break;
     case ANSWERS: to->answers_per_second = (unsigned)number(optarg, 1, most); break;
+    case ANSWERS_IN_ALL: to->answers_in_all = (unsigned)number(optarg, 1, most); break;
     case MTU: to->mtu = (unsigned)number(optarg, 1280, 65535); break;
     case INTERVAL: to->query_interval_s = (unsigned)number(optarg, 1, 31744); break;
     default: to->robustness = (unsigned)number(optarg, 1, 7); break;

@@ -1409,6 +1409,24 @@ struct castio_amt_relay_options {
      * The most bytes of multicast to a tunnel in a second; 0 for no limit.
      */
     uint64_t bytes_per_second;
+    /**
+     * The most groups of all tunnels from one IPv4 address or IPv6 /64, counted for each tunnel. 0 for an
+     * eighth of groups_in_all, or for as many as a tunnel may have if that is more, but not for more than half.
+     */
+    unsigned int groups_per_address;
+    /**
+     * The most groups and sources of groups of these, counted as for entries; 0 for the same shares of entries.
+     */
+    unsigned int entries_per_address;
+    /**
+     * The most records of reports in a second from one IPv4 address or IPv6 /64, each of which tells of one
+     * group; after a pause 8 times as many at once. 0 for 1,024.
+     */
+    unsigned int records_per_second;
+    /**
+     * The most answers in a second to all addresses from where there is no tunnel, together; 0 for 10,000.
+     */
+    unsigned int answers_in_all;
 };
 
 /**
@@ -1488,7 +1506,7 @@ struct castio_amt_relay_info {
      */
     uint64_t dropped_report;
     /**
-     * Discoveries and Requests not answered: too many from there.
+     * Discoveries and Requests not answered: too many from there, or from everywhere.
      */
     uint64_t dropped_throttled;
     /**
@@ -1528,7 +1546,7 @@ struct castio_amt_relay_info {
      */
     uint64_t dropped_packet;
     /**
-     * Packets dropped: to a group that doesn't leave its link.
+     * Packets dropped: to a group that doesn't leave its link, or from a link-local address.
      */
     uint64_t dropped_scope;
     /**
@@ -1571,6 +1589,14 @@ struct castio_amt_relay_info {
      * How often a source was told that its packet is too large (ICMPv6; ICMP for groups in 232.0.0.0/8).
      */
     uint64_t told_too_large;
+    /**
+     * Records refused: their address has as many groups, or groups and sources, as one may have.
+     */
+    uint64_t refused_address;
+    /**
+     * Records dropped: too many in a second from their address.
+     */
+    uint64_t dropped_records;
 };
 
 /**
@@ -4394,7 +4420,9 @@ ssize_t castio_amt_find_relays(const char *source,
  * every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be, as what
  * comes by UDP sockets may; else it is dropped and counted. What ICMP says of the path to a gateway doesn't
  * count, since anybody can say it: where a path is narrower than mtu, lower that. Groups that don't leave
- * their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor forwarded.
+ * their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor forwarded, nor is what comes from a
+ * link-local address (169.254.0.0/16, fe80::/10). Groups for joining by source (232.0.0.0/8, ff3x::/32) aren't
+ * joined for a gateway that names no source.
  *
  * With CAP_NET_RAW the source of what is dropped for its size is told what fits into all tunnels that want
  * it: in IPv6 by ICMPv6's Packet Too Big, in IPv4, if the group is in 232.0.0.0/8, by ICMP's Destination
@@ -4407,8 +4435,13 @@ ssize_t castio_amt_find_relays(const char *source,
  * Nothing is kept of a gateway before it has shown that it gets what is sent to its address. Before
  * that AMT's answers are larger than what asks for them: 12 or 24 bytes for 8, and 66 or 106 for 8, IP's
  * and UDP's headers not counted. So that nobody can have them sent to a victim in numbers, each address
- * gets only so many in a second (answers_per_second) unless it has a tunnel. Linux's gateways, which
- * have the flags at other bits, are served too.
+ * gets only so many in a second (answers_per_second) unless it has a tunnel, and all of them together no more
+ * than answers_in_all. A gateway with a tunnel has answers of its own, known by the nonce of its last Update:
+ * Requests that others send in its name take none from it. Linux's gateways, which have the flags at other
+ * bits, are served too, and so are those whose Request has a ninth byte (VLC): their Queries have no G fields.
+ *
+ * What one host asks for has an end, so that others get something: see the limits of an address in
+ * castio_amt_relay_options. Gateways behind one NAT share them. What is over is dropped and counted.
  *
  * - options: its struct_size set, or NULL for the default.
  * - out: written with the handle, for castio_amt_relay_close.

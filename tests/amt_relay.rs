@@ -447,3 +447,41 @@ fn marks_outside() {
         }
     });
 }
+
+#[test]
+fn one_host_takes_its_share_and_link_local_sources_stay() {
+    hosts::test(|network| {
+        let hosts = row(network);
+        let [source, relay_host, _, far] = &hosts;
+        source.ip("addr add 169.254.7.7/16 dev eth0");
+        let wanted = Wanted { ports: WAYS[1], upstream: Some("in0"), ..Wanted::default() };
+        let relay = Relay::try_open(relay_host, wanted, |options| {
+            (options.groups_per_address, options.records_per_second) = (3, 1);
+        });
+        let relay = relay.unwrap();
+        for last in 1..=5 {
+            Gateway::new(far, "10.2.0.1").report(&relay, ModeIsExclude, &format!("239.1.2.{last}"), &[]);
+        }
+        assert_eq!((relay.info().groups, relay.info().refused_address), (3, 2));
+        // The same host's other address is another's.
+        let gateway = Gateway::new(far, "fd02::1");
+        gateway.report(&relay, ModeIsExclude, "239.1.3.1", &[]);
+        assert_eq!(relay.info().groups, 4);
+        let send = |from: &str, text: &str| {
+            source.run(|| {
+                let udp = UdpSocket::bind((from, 0)).unwrap();
+                udp.set_multicast_ttl_v4(9).unwrap();
+                udp.send_to(text.as_bytes(), ("239.1.3.1", 5000)).unwrap();
+            });
+        };
+        send("169.254.7.7", "of the link");
+        send("10.1.0.1", "end");
+        let bytes = gateway.packet(&relay);
+        assert!(bytes.ends_with(b"end"), "{bytes:?}");
+        assert_eq!(relay.info().dropped_scope, 1);
+        // So many records at once, and no more.
+        let stranger = Gateway::new(far, "10.2.0.1");
+        (0..9).for_each(|_| drop(stranger.report(&relay, ModeIsExclude, "239.1.2.1", &[])));
+        assert!(relay.info().dropped_records > 0);
+    });
+}

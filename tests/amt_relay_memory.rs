@@ -86,8 +86,15 @@ fn ten_thousand_tunnels_opened_and_dropped() {
     let record = Record { kind: Kind::ModeIsInclude, group: ip("ff3e::8000:1"), sources: Sources::from(&sources[..]) };
     let mut packets = Vec::new();
     listener::build_report(ip("fe80::7"), &[record], 1400, &mut packets).unwrap();
-    let settings =
-        Settings { tunnels: TUNNELS, tunnels_per_address: TUNNELS, answers_per_second: 0, ..Settings::default() };
+    let settings = Settings {
+        tunnels: TUNNELS,
+        tunnels_per_address: TUNNELS,
+        groups_per_address: TUNNELS,
+        records_per_second: 0,
+        answers_per_second: 0,
+        answers_in_all: 0,
+        ..Settings::default()
+    };
     let mut now = Instant::now();
     let mut relay = Machine::new(settings, [3; 16], now).unwrap();
     let empty = HELD.get();
@@ -120,7 +127,7 @@ fn ten_thousand_tunnels_opened_and_dropped() {
 
 #[test]
 fn strangers_take_nothing() {
-    let settings = Settings { answers_per_second: 0, ..Settings::default() };
+    let settings = Settings { answers_per_second: 0, answers_in_all: 0, ..Settings::default() };
     let now = Instant::now();
     let mut relay = Machine::new(settings, [3; 16], now).unwrap();
     let mut ask = |number: u32| {

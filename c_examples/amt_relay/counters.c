@@ -12,7 +12,7 @@ const struct counter counters[] = {
     RELAY(packets), RELAY(bytes), RELAY(dropped_unwanted), RELAY(dropped_packet), RELAY(dropped_scope),
     RELAY(dropped_ttl), RELAY(dropped_too_large), RELAY(fragmented), RELAY(dropped_by_socket),
     RELAY(copies), RELAY(copied_bytes), RELAY(dropped_rate), RELAY(dropped_no_room), RELAY(dropped_error),
-    RELAY(told_too_large),
+    RELAY(told_too_large), RELAY(refused_address), RELAY(dropped_records),
 };
 const size_t counter_count = COUNT_OF(counters);
 

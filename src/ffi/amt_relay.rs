@@ -65,6 +65,16 @@ pub struct castio_amt_relay_options {
     pub mtu: c_uint,
     /// The most bytes of multicast to a tunnel in a second; 0 for no limit.
     pub bytes_per_second: u64,
+    /// The most groups of all tunnels from one IPv4 address or IPv6 /64, counted for each tunnel. 0 for an
+    /// eighth of groups_in_all, or for as many as a tunnel may have if that is more, but not for more than half.
+    pub groups_per_address: c_uint,
+    /// The most groups and sources of groups of these, counted as for entries; 0 for the same shares of entries.
+    pub entries_per_address: c_uint,
+    /// The most records of reports in a second from one IPv4 address or IPv6 /64, each of which tells of one
+    /// group; after a pause 8 times as many at once. 0 for 1,024.
+    pub records_per_second: c_uint,
+    /// The most answers in a second to all addresses from where there is no tunnel, together; 0 for 10,000.
+    pub answers_in_all: c_uint,
 }
 
 /// Opens an AMT relay (RFC 7450): hosts without multicast reach it by unicast UDP, tell which groups
@@ -78,7 +88,9 @@ pub struct castio_amt_relay_options {
 /// every router. One that doesn't fit into a tunnel is fragmented first if it is of IPv4 and may be, as what
 /// comes by UDP sockets may; else it is dropped and counted. What ICMP says of the path to a gateway doesn't
 /// count, since anybody can say it: where a path is narrower than mtu, lower that. Groups that don't leave
-/// their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor forwarded.
+/// their link (224.0.0.0/24, ff01::, ff02::) are neither joined nor forwarded, nor is what comes from a
+/// link-local address (169.254.0.0/16, fe80::/10). Groups for joining by source (232.0.0.0/8, ff3x::/32) aren't
+/// joined for a gateway that names no source.
 ///
 /// With CAP_NET_RAW the source of what is dropped for its size is told what fits into all tunnels that want
 /// it: in IPv6 by ICMPv6's Packet Too Big, in IPv4, if the group is in 232.0.0.0/8, by ICMP's Destination
@@ -91,8 +103,13 @@ pub struct castio_amt_relay_options {
 /// Nothing is kept of a gateway before it has shown that it gets what is sent to its address. Before
 /// that AMT's answers are larger than what asks for them: 12 or 24 bytes for 8, and 66 or 106 for 8, IP's
 /// and UDP's headers not counted. So that nobody can have them sent to a victim in numbers, each address
-/// gets only so many in a second (answers_per_second) unless it has a tunnel. Linux's gateways, which
-/// have the flags at other bits, are served too.
+/// gets only so many in a second (answers_per_second) unless it has a tunnel, and all of them together no more
+/// than answers_in_all. A gateway with a tunnel has answers of its own, known by the nonce of its last Update:
+/// Requests that others send in its name take none from it. Linux's gateways, which have the flags at other
+/// bits, are served too, and so are those whose Request has a ninth byte (VLC): their Queries have no G fields.
+///
+/// What one host asks for has an end, so that others get something: see the limits of an address in
+/// castio_amt_relay_options. Gateways behind one NAT share them. What is over is dropped and counted.
 ///
 /// - options: its struct_size set, or NULL for the default.
 /// - out: written with the handle, for castio_amt_relay_close.
@@ -163,9 +180,12 @@ unsafe fn chosen(options: *const castio_amt_relay_options) -> Result<Options> {
     or_default(given.sources, &mut settings.sources);
     or_default(given.groups_in_all, &mut settings.channels);
     or_default(given.entries, &mut settings.entries);
-    if given.answers_per_second > 0 {
-        settings.answers_per_second = given.answers_per_second;
-    }
+    or_default(given.groups_per_address, &mut settings.groups_per_address);
+    or_default(given.entries_per_address, &mut settings.entries_per_address);
+    let or_default = |given: c_uint, default: &mut u32| *default = if given > 0 { given } else { *default };
+    or_default(given.answers_per_second, &mut settings.answers_per_second);
+    or_default(given.answers_in_all, &mut settings.answers_in_all);
+    or_default(given.records_per_second, &mut settings.records_per_second);
     settings.bytes_per_second = given.bytes_per_second;
     Ok(chosen)
 }

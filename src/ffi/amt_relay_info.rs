@@ -48,7 +48,7 @@ pub struct castio_amt_relay_info {
     pub dropped_forged: u64,
     /// Updates dropped: no good report in them.
     pub dropped_report: u64,
-    /// Discoveries and Requests not answered: too many from there.
+    /// Discoveries and Requests not answered: too many from there, or from everywhere.
     pub dropped_throttled: u64,
     /// Answers dropped: nobody fetched them.
     pub dropped_answer: u64,
@@ -68,7 +68,7 @@ pub struct castio_amt_relay_info {
     pub dropped_unwanted: u64,
     /// Packets dropped: no good IP packet, or one that is no multicast.
     pub dropped_packet: u64,
-    /// Packets dropped: to a group that doesn't leave its link.
+    /// Packets dropped: to a group that doesn't leave its link, or from a link-local address.
     pub dropped_scope: u64,
     /// Packets dropped: the TTL or hop limit was used up.
     pub dropped_ttl: u64,
@@ -90,6 +90,10 @@ pub struct castio_amt_relay_info {
     pub dropped_error: u64,
     /// How often a source was told that its packet is too large (ICMPv6; ICMP for groups in 232.0.0.0/8).
     pub told_too_large: u64,
+    /// Records refused: their address has as many groups, or groups and sources, as one may have.
+    pub refused_address: u64,
+    /// Records dropped: too many in a second from their address.
+    pub dropped_records: u64,
 }
 
 /// Tells how many tunnels and groups there are, and what has been done so far.
@@ -161,6 +165,8 @@ fn filled(server: &Server, struct_size: usize) -> castio_amt_relay_info {
         dropped_no_room: counters.dropped_no_room,
         dropped_error: counters.dropped_error,
         told_too_large: counters.told_too_large,
+        refused_address: counters.refused_address,
+        dropped_records: counters.dropped_records,
     }
 }
 

@@ -56,6 +56,10 @@ pub fn options() -> Vec<Choice> {
         ("sources", offset_of!(Options, sources)),
         ("groups_in_all", offset_of!(Options, groups_in_all)),
         ("answers_per_second", offset_of!(Options, answers_per_second)),
+        ("groups_per_address", offset_of!(Options, groups_per_address)),
+        ("entries_per_address", offset_of!(Options, entries_per_address)),
+        ("records_per_second", offset_of!(Options, records_per_second)),
+        ("answers_in_all", offset_of!(Options, answers_in_all)),
     ] {
         all.extend([1, -1].map(|value| choice(&format!("{name} {value}"), good().int(offset, value))));
     }

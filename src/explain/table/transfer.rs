@@ -67,7 +67,7 @@ rows! {
         => "the interface that the data would leave by is down."
         => "Switch it on: ip link set INTERFACE up.";
     ETIMEDOUT: "send_nowait writev_nowait recv_nowait readv_nowait recv_oob peek_available peek"
-        => "TCP got no answer from the other end in all its time, and has given the connection up."
+        => "the other end gave TCP no answer in all its time, and the connection was given up."
         => "Close the descriptor and connect anew.";
     EDQUOT: "writev_all write_all send_nowait writev_nowait"
         => "the user's quota of disk space is used up."
@@ -77,7 +77,7 @@ rows! {
         => "Give a message with a header, as netlink(7) has it.";
     ENXIO: "writev_all write_all send_nowait writev_nowait"
         => "a packet socket that is bound to no interface."
-        => "bind() it to one, or send by sendto() with a sockaddr_ll.";
+        => "Bind it to one, or send by sendto() with a sockaddr_ll.";
     EHOSTUNREACH: "peek_available peek peek_all"
         => "a host that was sent to can't be reached, which is told once: looking has taken it away."
         => "Look for the way to it (ip route get ADDRESS, ip neighbour), and send again.";

@@ -235,9 +235,9 @@ fn whole(packet: &[u8]) -> Result<&[u8], Malformed> {
     if packet.len() >= PACKET_MIN { Ok(packet) } else { Err(Malformed::Length) }
 }
 
-/// Two reserved bytes and a nonce.
+/// Two reserved bytes and a nonce. What may follow does no harm: VLC's Request has a byte too many.
 fn nonce_alone(rest: &[u8]) -> Result<Nonce, Malformed> {
-    let &[_, _, ref bytes @ ..] = <&[u8; 6]>::try_from(rest).map_err(|_| Malformed::Length)?;
+    let &[_, _, ref bytes @ ..] = rest.first_chunk::<6>().ok_or(Malformed::Length)?;
     Ok(Nonce::from_wire(*bytes))
 }
 

@@ -53,6 +53,8 @@ pub(super) struct Session {
     pub relay: SocketAddr,
     /// Of this cycle.
     nonce: Nonce,
+    /// Of the last Query: the relay knows this gateway by it.
+    proved: Option<Nonce>,
     /// How often it was asked in this cycle.
     attempts: u32,
     /// The network says that nobody is there, after it was asked in this cycle.
@@ -86,6 +88,7 @@ impl Session {
             candidate,
             relay,
             nonce,
+            proved: None,
             attempts: 0,
             unreachable: false,
             next: Some(now),
@@ -149,6 +152,19 @@ impl Session {
         self.begun
     }
 
+    /// The nonce to ask with. A relay that gets many Requests in this gateway's name may tell it from the others
+    /// by a nonce that it knows, so a question that isn't answered has that. Linux's relay needs no such help,
+    /// and takes Updates only for the nonce that it saw last.
+    fn nonce_to_ask(&self) -> Nonce {
+        let proved = self.proved.filter(|_| self.attempts > 1 && self.dialect == Some(Dialect::Rfc));
+        proved.unwrap_or(self.nonce)
+    }
+
+    /// Whether a Query has a nonce of this cycle's Requests.
+    fn has_asked_with(&self, nonce: Nonce) -> bool {
+        nonce == self.nonce || self.attempts > 1 && self.proved == Some(nonce)
+    }
+
     fn has_open_question(&self) -> bool {
         [self.v4, self.v6].iter().any(|part| part.asked && !part.answered)
     }
@@ -193,8 +209,8 @@ impl Gateway {
         }
         let index = session.candidate;
         if session.is_asking() && session.attempts >= session.attempts_max() {
-            if session.has_answer() {
-                // It answers for the other family: this one later.
+            // It answers for the other family, or it is there and its answers are taken by others: later.
+            if session.has_answer() || session.is_active() && self.quiet.is_flowing(now) {
                 session.attempts = 0;
                 session.next = Some(session.begun + session.interval);
                 return;
@@ -221,7 +237,22 @@ impl Gateway {
         let new = [v4 && !session.v4.asked, v6 && !session.v6.asked];
         session.v4.asked |= v4;
         session.v6.asked |= v6;
+        if session.is_asking() && new == [false, false] {
+            self.renew(now);
+        }
         self.request(now, new);
+    }
+
+    /// The relay hasn't answered: an Update with the MAC at hand keeps the tunnel meanwhile, and tells the relay
+    /// the nonce to know the next Request by. Linux's takes none for a nonce before its last.
+    fn renew(&mut self, now: Instant) {
+        for mld in [false, true] {
+            let Phase::Connected(session) = &self.phase else { return };
+            let part = session.part(mld);
+            if part.asked && !part.answered && session.dialect != Some(Dialect::Linux) {
+                self.tell_state(now, mld);
+            }
+        }
     }
 
     /// `new`: the families that are asked for the first time since the answer to the last question.
@@ -236,7 +267,7 @@ impl Gateway {
             session.attempts = session.attempts.saturating_add(1);
         }
         session.next = Some(now + self.random.patience(session.attempts));
-        let (relay, nonce, dialect) = (session.relay, session.nonce, session.tried);
+        let (relay, nonce, dialect) = (session.relay, session.nonce_to_ask(), session.tried);
         for (mld, _) in [false, true].into_iter().zip(open).filter(|(_, open)| *open) {
             let ecn = self.options.ecn && dialect == Dialect::Rfc;
             self.counters.requests += 1;
@@ -254,7 +285,7 @@ impl Gateway {
         };
         let Phase::Connected(session) = &mut self.phase else { return };
         let part = session.part(mld);
-        if answer.nonce != session.nonce || !part.asked || part.answered {
+        if !session.has_asked_with(answer.nonce) || !part.asked || part.answered {
             return self.counters.drop(Dropped::Unasked);
         }
         self.counters.queries += 1;
@@ -293,6 +324,10 @@ impl Session {
         let tunnel = Tunnel { mac: answer.mac, nonce: answer.nonce };
         let part = self.part_mut(mld);
         (part.answered, part.tunnel) = (true, Some(tunnel));
+        self.proved = Some(answer.nonce);
+        // A MAC is for a nonce, not for a family: the newest serves both, and the relay sees one nonce.
+        let other = self.part_mut(!mld);
+        other.tunnel = other.tunnel.map(|_| tunnel);
         self.unreachable = false;
         // Only a flag tells for sure; that a question with a flag in it was understood tells, too.
         if answer.dialect.is_some() || mld || ecn {

@@ -34,6 +34,11 @@ impl Quiet {
         }
     }
 
+    /// Whether the stream flows.
+    pub fn is_flowing(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| heard + FIRST > now)
+    }
+
     /// When to look.
     pub fn timeout(&self) -> Option<Instant> {
         self.look

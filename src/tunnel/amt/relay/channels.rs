@@ -305,10 +305,10 @@ impl Channels {
         self.next
     }
 
-    /// Takes out what has run out. Calls `each` for members that want nothing any more, by channel and
-    /// tunnel: they are still there. A channel is looked at when something in it may have run out, all
+    /// Takes out what has run out. Calls `each` for members that have lost sources or want nothing any more, by
+    /// channel and tunnel: they are still there. A channel is looked at when something in it may have run out, all
     /// of them once a second at most.
-    pub fn expire(&mut self, now: Tick, mut each: impl FnMut(u32, u32)) {
+    pub fn expire(&mut self, now: Tick, mut each: impl FnMut(u32, u32, Lost)) {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
@@ -320,8 +320,10 @@ impl Channels {
             if is_due {
                 channel.next = None;
                 for member in 0..channel.members.len() as u32 {
-                    let gone = channel.expire(member, now, |tunnel| each(number, tunnel));
-                    *held = held.saturating_sub(gone);
+                    if let Some((tunnel, lost)) = channel.expire(member, now) {
+                        *held = held.saturating_sub(lost.sources);
+                        each(number, tunnel, lost);
+                    }
                 }
             }
             self.next = earlier(self.next, channel.next);
@@ -333,25 +335,32 @@ impl Channels {
     }
 }
 
+/// What has run out of what a member wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    /// So many sources.
+    pub sources: usize,
+    /// It wants nothing any more.
+    pub is_over: bool,
+}
+
 impl Channel {
-    /// How many sources are gone.
-    fn expire(&mut self, member: u32, now: Tick, each: impl FnOnce(u32)) -> usize {
-        let mut gone = 0;
+    /// A member's tunnel, and what it has lost.
+    fn expire(&mut self, member: u32, now: Tick) -> Option<(u32, Lost)> {
+        let mut result = None;
         let next = |channel: &Channel| channel.members.get(member as usize).and_then(|member| member.filter.next());
         if next(self).is_some_and(|next| next <= now) {
             self.count(member, false);
             if let Some(member) = self.members.get_mut(member as usize) {
                 let before = member.filter.len();
                 member.filter.expire(now);
-                gone = before - member.filter.len();
-                if member.filter.is_nothing() {
-                    each(member.tunnel);
-                }
+                let lost = Lost { sources: before - member.filter.len(), is_over: member.filter.is_nothing() };
+                result = Some((member.tunnel, lost));
             }
             self.count(member, true);
         }
         self.next = earlier(self.next, next(self));
-        gone
+        result
     }
 }
 

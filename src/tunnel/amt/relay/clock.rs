@@ -44,6 +44,11 @@ pub struct Allowance {
 }
 
 impl Allowance {
+    /// Whether nothing of it is used.
+    pub fn is_whole(&self, now: u64) -> bool {
+        self.paid_until <= now
+    }
+
     /// Takes `amount` at `per_second` if there is so much; after a pause there is at most `burst`.
     pub fn take(&mut self, amount: u64, per_second: u64, burst: u64, now: u64) -> bool {
         let time_of = |amount: u64| {

@@ -46,7 +46,7 @@ counters! {
     dropped_forged,
     /// Updates dropped: no good report in them.
     dropped_report,
-    /// Discoveries and Requests not answered: too many from there.
+    /// Discoveries and Requests not answered: too many from there, or from everywhere.
     dropped_throttled,
     /// Answers dropped: nobody fetched them.
     dropped_answer,
@@ -66,7 +66,7 @@ counters! {
     dropped_unwanted,
     /// Packets dropped: no good IP packet, or one that is no multicast.
     dropped_packet,
-    /// Packets dropped: to a group that doesn't leave its link.
+    /// Packets dropped: to a group that doesn't leave its link, or from a link-local address.
     dropped_scope,
     /// Packets dropped: the TTL or hop limit was used up.
     dropped_ttl,
@@ -88,4 +88,8 @@ counters! {
     dropped_error,
     /// Sources that were told that a packet is too large.
     told_too_large,
+    /// Records refused: their address has as many groups or sources as one may have.
+    refused_address,
+    /// Records dropped: too many in a second from their address.
+    dropped_records,
 }

@@ -11,10 +11,14 @@ use crate::tunnel::amt::wire::Nonce;
 use crate::tunnel::ip::Packet;
 use crate::tunnel::listener::{self, Kind, Record, Report, Version};
 
+/// A gateway tells all its groups at once, with its neighbours behind a NAT: so many seconds' worth.
+const RECORDS_BURST_SECONDS: u64 = 8;
+
 impl Relay {
-    /// An Update with the right MAC. IGMPv1 isn't spoken here (RFC 7450, section 5.3.3.4). That section asks
-    /// for the IP header of a report, too; but gateways that are in use leave out the router alert, have
-    /// another TTL, or report to all hosts, and who they are the MAC has told.
+    /// An Update with the right MAC. RFC 7450, section 5.3.3.4, asks for no IGMPv1 and for the IP header of a
+    /// report; but gateways that are in use send it, leave out the router alert, have another TTL, or report to
+    /// all hosts, and who they are the MAC has told. IGMPv1's reports are as IGMPv2's, and it has no leave (RFC
+    /// 3376, section 7.3.2).
     pub(super) fn update(
         &mut self,
         now: Instant,
@@ -26,7 +30,7 @@ impl Relay {
     ) {
         self.counters.updates += 1;
         let report = Packet::parse(packet).and_then(|packet| listener::parse_report(&packet));
-        let Some(report) = report.ok().filter(|report| report.version != Version::Igmp1) else {
+        let Ok(report) = report else {
             self.counters.dropped_report += 1;
             return;
         };
@@ -38,14 +42,18 @@ impl Relay {
                 self.counters.refused_tunnels += 1;
                 return;
             }
-            None => self.open(from, nonce, capability),
+            None => self.open(now, from, nonce, capability),
         };
         let local = self.intern(local);
         if let Some(tunnel) = self.tunnels.get_mut(number) {
             (tunnel.nonce, tunnel.capability, tunnel.local) = (nonce, capability, local);
         }
-        let is_older = matches!(report.version, Version::Igmp2 | Version::Mld1);
+        let is_older = matches!(report.version, Version::Igmp1 | Version::Igmp2 | Version::Mld1);
         for record in report.records() {
+            if !self.may_count(number, now) {
+                self.counters.dropped_records += 1;
+                continue;
+            }
             if is_older && is_by_source(record.group) {
                 // These know no sources: neither report nor leave counts (RFC 4604, sections 3.5 and 3.7).
                 self.counters.refused_scope += 1;
@@ -55,7 +63,7 @@ impl Relay {
         }
         if self.tunnels.get(number).is_some_and(|tunnel| tunnel.until == 0 && tunnel.places.is_empty()) {
             // Everything that it asked for was refused.
-            self.tunnels.remove(number);
+            self.tunnels.remove(number, self.clock.nanoseconds(now));
             self.counters.opened -= 1;
         } else {
             self.tunnels.renew(number, until);
@@ -66,12 +74,29 @@ impl Relay {
         self.tunnels.len() < self.settings.tunnels && self.tunnels.len_from(address) < self.settings.tunnels_per_address
     }
 
-    fn open(&mut self, endpoint: SocketAddr, nonce: Nonce, capability: Capability) -> u32 {
+    /// Whether one more record counts from where this tunnel is.
+    fn may_count(&mut self, number: u32, now: Instant) -> bool {
+        let (rate, now) = (u64::from(self.settings.records_per_second), self.clock.nanoseconds(now));
+        let share = self.tunnels.share(number).filter(|_| rate > 0);
+        share.is_none_or(|share| share.records.take(1, rate, rate.saturating_mul(RECORDS_BURST_SECONDS), now))
+    }
+
+    fn open(&mut self, now: Instant, endpoint: SocketAddr, nonce: Nonce, capability: Capability) -> u32 {
         self.counters.opened += 1;
-        let (data, answers) = (Allowance::default(), Allowance::default());
-        let places = Vec::new();
-        let (local, until, offered) = (0, 0, nonce);
-        self.tunnels.insert(Tunnel { endpoint, local, capability, until, nonce, offered, data, answers, places })
+        let now = self.clock.nanoseconds(now);
+        let tunnel = Tunnel {
+            endpoint,
+            local: 0,
+            capability,
+            until: 0,
+            nonce,
+            offered: nonce,
+            data: Allowance::default(),
+            answers: Allowance::default(),
+            unproved_answers: Allowance::default(),
+            places: Vec::new(),
+        };
+        self.tunnels.insert(tunnel, now)
     }
 
     fn intern(&mut self, local: Local) -> u16 {
@@ -95,6 +120,10 @@ impl Relay {
         let place = match self.place(number, record.group) {
             Some(place) => place,
             None if !adds(record) => return,
+            None if !self.has_share(number) => {
+                self.counters.refused_address += 1;
+                return;
+            }
             None => match self.add_place(number, record.group) {
                 Some(place) => place,
                 None => {
@@ -103,16 +132,30 @@ impl Relay {
                 }
             },
         };
-        let (most, room) = (self.settings.sources, self.settings.entries.saturating_sub(self.channels.held()));
+        let of_address = self.tunnels.share(number).map_or(0, |share| share.entries);
+        let room = self.settings.entries.saturating_sub(self.channels.held());
+        let room = room.min(self.settings.entries_of_address().saturating_sub(of_address));
+        let most = self.settings.sources;
         let change = |filter: &mut super::filter::Filter| {
-            let refused = filter.apply(record.kind, record.sources, until, most.min(filter.len() + room));
-            (refused, filter.is_nothing())
+            let before = filter.len();
+            let refused = filter.apply(record.kind, record.sources, until, most.min(before + room));
+            (refused, filter.is_nothing(), before, filter.len())
         };
-        let Some((refused, is_over)) = self.channels.change(place.channel, place.member, change) else { return };
+        let changed = self.channels.change(place.channel, place.member, change);
+        let Some((refused, is_over, before, after)) = changed else { return };
         self.counters.refused_sources += refused as u64;
+        if let Some(share) = self.tunnels.share(number) {
+            share.entries = (share.entries + after).saturating_sub(before);
+        }
         if is_over {
             self.leave(number, place.channel);
         }
+    }
+
+    /// Whether the address of a tunnel may have one more group.
+    fn has_share(&mut self, number: u32) -> bool {
+        let (groups, entries) = (self.settings.groups_of_address(), self.settings.entries_of_address());
+        self.tunnels.share(number).is_some_and(|share| share.groups < groups && share.entries < entries)
     }
 
     fn place(&self, number: u32, group: IpAddr) -> Option<Place> {
@@ -134,6 +177,10 @@ impl Relay {
             tunnel.places.reserve_exact(1);
         }
         tunnel.places.push(place);
+        if let Some(share) = self.tunnels.share(number) {
+            share.groups += 1;
+            share.entries += 1;
+        }
         Some(place)
     }
 
@@ -142,31 +189,48 @@ impl Relay {
         let Some(tunnel) = self.tunnels.get_mut(number) else { return };
         let Some(at) = tunnel.places.iter().position(|place| place.channel == channel) else { return };
         let place = tunnel.places.swap_remove(at);
-        self.give_up(place);
+        self.give_up(number, place);
     }
 
-    fn give_up(&mut self, place: Place) {
+    fn give_up(&mut self, number: u32, place: Place) {
+        let member = self.channels.get(place.channel).and_then(|channel| channel.member(place.member));
+        let sources = member.map_or(0, |member| member.filter.len());
+        if let Some(share) = self.tunnels.share(number) {
+            share.groups = share.groups.saturating_sub(1);
+            share.entries = share.entries.saturating_sub(1 + sources);
+        }
         let Some(moved) = self.channels.remove_member(place.channel, place.member) else { return };
         let Some(tunnel) = self.tunnels.get_mut(moved) else { return };
         let its = tunnel.places.iter_mut().find(|its| its.channel == place.channel);
         its.into_iter().for_each(|its| its.member = place.member);
     }
 
-    pub(super) fn remove_tunnel(&mut self, number: u32) {
-        let Some(tunnel) = self.tunnels.remove(number) else { return };
-        tunnel.places.into_iter().for_each(|place| self.give_up(place));
+    pub(super) fn remove_tunnel(&mut self, now: Instant, number: u32) {
+        let Some(tunnel) = self.tunnels.get_mut(number) else { return };
+        let places = std::mem::take(&mut tunnel.places);
+        places.into_iter().for_each(|place| self.give_up(number, place));
+        self.tunnels.remove(number, self.clock.nanoseconds(now));
         if self.tunnels.is_empty() {
             self.locals = Vec::new();
         }
     }
 
-    pub(super) fn expire(&mut self, now: Tick) {
-        for number in self.tunnels.expired(now) {
-            self.remove_tunnel(number);
+    pub(super) fn expire(&mut self, now: Instant) {
+        let tick = self.clock.tick(now);
+        for number in self.tunnels.expired(tick) {
+            self.remove_tunnel(now, number);
             self.counters.expired += 1;
         }
         let mut over = Vec::new();
-        self.channels.expire(now, |channel, tunnel| over.push((channel, tunnel)));
+        let tunnels = &mut self.tunnels;
+        self.channels.expire(tick, |channel, tunnel, lost| {
+            if let Some(share) = tunnels.share(tunnel) {
+                share.entries = share.entries.saturating_sub(lost.sources);
+            }
+            if lost.is_over {
+                over.push((channel, tunnel));
+            }
+        });
         over.into_iter().for_each(|(channel, tunnel)| self.leave(tunnel, channel));
     }
 

@@ -5,7 +5,8 @@
 //! before that is larger than what asked for it, as the RFC has it: an Advertisement is 12 bytes (24
 //! with IPv6) for 8, a Query 66 (IGMP) or 106 (MLD) for 8; with IP's and UDP's headers 40 for 36, and
 //! 94 or 134 for 36. So answers to strangers are limited for each address, and one who forges a
-//! victim's address can make no more than `answers_per_second` of them go there.
+//! victim's address can make no more than `answers_per_second` of them go there, nor more than `answers_in_all`
+//! to any number of victims.
 
 mod answer;
 mod channels;
@@ -27,7 +28,7 @@ use channels::Channels;
 pub use channels::{Change, Channel, Member};
 use clock::{Allowance, Clock};
 pub use counters::Counters;
-pub use settings::{Settings, is_by_source, may_leave_link};
+pub use settings::{Settings, is_by_source, may_leave_link, may_leave_link_from};
 use throttle::Throttle;
 pub use tunnels::Tunnel;
 use tunnels::{Tunnels, canonical};
@@ -39,9 +40,17 @@ use crate::error::Result;
 
 /// Answers that wait to be fetched, at most.
 const ANSWERS_MAX: usize = 1024;
-/// What a gateway with a tunnel may ask for: Linux asks twice every 2 seconds.
+/// What a gateway with a tunnel may ask for with the nonce of its last Update, which only those on the path
+/// know besides.
 const ANSWERS_PER_SECOND: u64 = 4;
 const ANSWERS_BURST: u64 = 16;
+/// And with any other nonce, as each new cycle has one: anybody can send such a Request in its name. Linux
+/// asks twice every 2 seconds.
+const ANSWERS_UNPROVED_PER_SECOND: u64 = 2;
+const ANSWERS_UNPROVED_BURST: u64 = 8;
+
+/// The length of VLC's Request, with a byte too many at its end. It takes no Query with a gateway's address in it.
+const VLC_REQUEST: usize = 9;
 
 /// The machine.
 pub struct Relay {
@@ -71,7 +80,7 @@ impl Relay {
             secrets: Secrets::new(derive(&seed, 0), LIFETIME_MAX, grace, now),
             seed,
             rotations: 1,
-            throttle: Throttle::new(derive(&seed, u64::MAX), settings.answers_per_second),
+            throttle: Throttle::new(derive(&seed, u64::MAX), settings.answers_per_second, settings.answers_in_all),
             queries: Queries::new(&settings)?,
             tunnels: Tunnels::default(),
             channels: Channels::default(),
@@ -99,7 +108,8 @@ impl Relay {
                 if dialect == Some(Dialect::Linux) {
                     self.throttle.remember_linux(from);
                 }
-                self.request(now, local, from, Asked { mld, nonce, capability: Capability::of_request(ecn, dialect) });
+                let (capability, is_vlc) = (Capability::of_request(ecn, dialect), bytes.len() == VLC_REQUEST);
+                self.request(now, local, from, Asked { mld, nonce, capability, is_vlc });
             }
             Message::MembershipUpdate { mac, nonce, packet } => match self.secrets.verify(from, nonce, mac, now) {
                 Some(capability) => self.update(now, local, from, nonce, capability, packet),
@@ -124,14 +134,15 @@ impl Relay {
     fn request(&mut self, now: Instant, local: Local, from: SocketAddr, asked: Asked) {
         self.counters.requests += 1;
         let tunnel = self.tunnels.find(from);
-        if !self.may_answer(tunnel, from.ip(), now) {
+        if !self.may_answer(tunnel, from.ip(), asked.nonce, now) {
             self.counters.dropped_throttled += 1;
             return;
         }
         // Linux's gateway asks once with a flag that only it has and once without any, and drops every
         // answer with flags that it doesn't have.
         let known = tunnel.and_then(|number| self.tunnels.get(number)).map(|tunnel| tunnel.capability);
-        let is_linux = self.throttle.is_linux(from) || known == Some(Capability::Linux);
+        // What the tunnel's Update proved counts before flags that anybody can have sent.
+        let is_linux = known.map_or_else(|| self.throttle.is_linux(from), |known| known == Capability::Linux);
         let capability = match asked.capability {
             Capability::Plain if is_linux => Capability::Linux,
             told => told,
@@ -142,7 +153,7 @@ impl Relay {
             mac: self.secrets.sign(from, asked.nonce, capability),
             nonce: asked.nonce,
             packet: if asked.mld { self.queries.mld() } else { self.queries.igmp(local.address) },
-            gateway: (dialect == Dialect::Rfc).then(|| Gateway::from(from)),
+            gateway: (dialect == Dialect::Rfc && !asked.is_vlc).then(|| Gateway::from(from)),
         };
         let answer = Transmit::new(local, from, &message, dialect);
         self.counters.queries += self.push(answer);
@@ -157,11 +168,18 @@ impl Relay {
             || self.tunnels.len_from(address) >= nearly(self.settings.tunnels_per_address)
     }
 
-    fn may_answer(&mut self, tunnel: Option<u32>, address: IpAddr, now: Instant) -> bool {
+    /// A Request in a tunnel's name that doesn't have its nonce may be forged: such ones have an allowance of
+    /// their own, so that a flood of them takes nothing from the gateway.
+    fn may_answer(&mut self, tunnel: Option<u32>, address: IpAddr, nonce: Nonce, now: Instant) -> bool {
         let nanoseconds = self.clock.nanoseconds(now);
         match tunnel.and_then(|number| self.tunnels.get_mut(number)) {
-            // Its address isn't forged: an Update came from there.
-            Some(tunnel) => tunnel.answers.take(1, ANSWERS_PER_SECOND, ANSWERS_BURST, nanoseconds),
+            Some(tunnel) if tunnel.nonce == nonce => {
+                tunnel.answers.take(1, ANSWERS_PER_SECOND, ANSWERS_BURST, nanoseconds)
+            }
+            Some(tunnel) => {
+                let (rate, burst) = (ANSWERS_UNPROVED_PER_SECOND, ANSWERS_UNPROVED_BURST);
+                tunnel.unproved_answers.take(1, rate, burst, nanoseconds)
+            }
             None => self.throttle.allows(address, nanoseconds),
         }
     }
@@ -192,7 +210,7 @@ impl Relay {
         self.counters.teardowns += 1;
         let Some(number) = self.find_scoped(endpoint) else { return };
         if self.tunnels.get(number).is_some_and(|tunnel| [tunnel.nonce, tunnel.offered].contains(&nonce)) {
-            self.remove_tunnel(number);
+            self.remove_tunnel(now, number);
             self.counters.closed += 1;
         }
     }
@@ -230,7 +248,7 @@ impl Relay {
             self.secrets.rotate(derive(&self.seed, self.rotations), now);
             self.rotations += 1;
         }
-        self.expire(self.clock.tick(now));
+        self.expire(now);
     }
 
     /// The next message to send.
@@ -269,6 +287,7 @@ struct Asked {
     mld: bool,
     nonce: Nonce,
     capability: Capability,
+    is_vlc: bool,
 }
 
 /// From how many of so many on new gateways are told to look elsewhere.

@@ -29,11 +29,20 @@ pub struct Settings {
     pub channels: usize,
     /// The most groups of tunnels and sources of these together, each counted for each tunnel.
     pub entries: usize,
+    /// The most groups of all tunnels of an IPv4 address or an IPv6 /64, counted for each tunnel; 0 for a share of
+    /// `channels`.
+    pub groups_per_address: usize,
+    /// The most groups and sources of these, counted as for `entries`; 0 for a share of that.
+    pub entries_per_address: usize,
+    /// The most records of reports that count in a second from an IPv4 address or an IPv6 /64; 0 for no limit.
+    pub records_per_second: u32,
     /// The most bytes of Data to a tunnel in a second; 0 for no limit.
     pub bytes_per_second: u64,
     /// The most Discoveries and Requests answered in a second to an IPv4 address or an IPv6 /64 from
     /// where no tunnel is.
     pub answers_per_second: u32,
+    /// The same to all such addresses together; 0 for no limit.
+    pub answers_in_all: u32,
 }
 
 impl Default for Settings {
@@ -49,8 +58,12 @@ impl Default for Settings {
             sources: 64,
             channels: 65_536,
             entries: 262_144,
+            groups_per_address: 0,
+            entries_per_address: 0,
+            records_per_second: 1024,
             bytes_per_second: 0,
             answers_per_second: 16,
+            answers_in_all: 10_000,
         }
     }
 }
@@ -59,6 +72,21 @@ impl Settings {
     /// How long a report counts (RFC 3376, section 8.4), and a tunnel without one.
     pub fn lifetime(&self) -> Duration {
         self.query_interval * u32::from(self.robustness) + RESPONSE
+    }
+
+    /// How many groups the tunnels of one address may have.
+    pub fn groups_of_address(&self) -> usize {
+        self.share(self.groups_per_address, self.channels)
+    }
+
+    /// How many groups and sources these may have.
+    pub fn entries_of_address(&self) -> usize {
+        self.share(self.entries_per_address, self.entries)
+    }
+
+    /// An eighth, unless a tunnel may have more groups; but never all.
+    fn share(&self, given: usize, all: usize) -> usize {
+        if given > 0 { given } else { self.groups.min(all / 2).max(all / 8).max(1) }
     }
 
     /// What an Advertisement tells to who asked this address.
@@ -76,6 +104,15 @@ pub fn may_leave_link(group: IpAddr) -> bool {
     match group {
         IpAddr::V4(v4) => v4.is_multicast() && !matches!(v4.octets(), [224, 0, 0, _]),
         IpAddr::V6(v6) => matches!(v6.octets(), [0xff, scope, ..] if scope & 15 > 2),
+    }
+}
+
+/// Whether what this address sends may leave its link: neither 169.254.0.0/16 nor fe80::/10 (RFC 3927, section
+/// 2.7; RFC 4291, section 2.5.6).
+pub fn may_leave_link_from(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(v4) => !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
     }
 }
 
@@ -111,6 +148,16 @@ mod tests {
             let group = group.parse().unwrap();
             assert_eq!((may_leave_link(group), is_by_source(group)), (leaves, by_source), "{group}");
         }
+    }
+
+    #[test]
+    fn no_address_may_take_all() {
+        let share = |groups, channels, groups_per_address| {
+            Settings { groups, channels, groups_per_address, ..Settings::default() }.groups_of_address()
+        };
+        assert_eq!((share(256, 65_536, 0), share(256, 3000, 0), share(256, 1000, 0)), (8192, 375, 256));
+        assert_eq!((share(256, 256, 0), share(256, 1, 0), share(256, 3000, 3000)), (128, 1, 3000));
+        assert_eq!(Settings::default().entries_of_address(), 32_768);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! An answer to a Discovery or a Request is larger than what asked for it, and where it came from
 //! isn't known for sure: whoever forges the source's address makes the relay send to it. So each
-//! address, not each port, gets only so many answers. The table has a fixed size, and its places
+//! address, not each port, gets only so many answers, and so do all together: a forger has any number of
+//! addresses. Gateways with a tunnel aren't counted among these. The table has a fixed size, and its places
 //! are chosen by a hash that nobody outside can compute.
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,20 +26,34 @@ struct Place {
 pub struct Throttle {
     key: Secret,
     per_second: u64,
+    per_second_in_all: u64,
+    in_all: Allowance,
     addresses: Vec<Place>,
     /// By endpoint: who sent Linux's flags; 0 for nobody.
     linux: Vec<u32>,
 }
 
 impl Throttle {
-    /// 0 a second is no limit.
-    pub fn new(key: Secret, per_second: u32) -> Throttle {
-        let addresses = vec![Place::default(); PLACES];
-        Throttle { key, per_second: per_second.into(), addresses, linux: vec![0; PLACES] }
+    /// 0 a second is no limit, for an address or for all.
+    pub fn new(key: Secret, per_second: u32, in_all: u32) -> Throttle {
+        Throttle {
+            key,
+            per_second: per_second.into(),
+            per_second_in_all: in_all.into(),
+            in_all: Allowance::default(),
+            addresses: vec![Place::default(); PLACES],
+            linux: vec![0; PLACES],
+        }
     }
 
     /// Whether an address gets one more answer.
     pub fn allows(&mut self, address: IpAddr, now: u64) -> bool {
+        let in_all = self.per_second_in_all;
+        // What an address may not have takes nothing from the others.
+        self.allows_one(address, now) && (in_all == 0 || self.in_all.take(1, in_all, in_all, now))
+    }
+
+    fn allows_one(&mut self, address: IpAddr, now: u64) -> bool {
         if self.per_second == 0 {
             return true;
         }
@@ -105,18 +120,18 @@ mod tests {
 
     #[test]
     fn so_many_for_each_address() {
-        let mut throttle = Throttle::new([1; 16], 16);
+        let mut throttle = Throttle::new([1; 16], 16, 0);
         assert_eq!(answers(&mut throttle, "192.0.2.1", 9 * SECOND), 32);
         assert_eq!(answers(&mut throttle, "192.0.2.1", 10 * SECOND), 16);
         assert_eq!(answers(&mut throttle, "192.0.2.2", 10 * SECOND), 32);
         assert_eq!(answers(&mut throttle, "2001:db8::1", 10 * SECOND), 32);
         assert_eq!(answers(&mut throttle, "2001:db8::2", 10 * SECOND), 0, "the same /64");
-        assert_eq!(answers(&mut Throttle::new([1; 16], 0), "192.0.2.1", 0), 1000);
+        assert_eq!(answers(&mut Throttle::new([1; 16], 0, 0), "192.0.2.1", 0), 1000);
     }
 
     #[test]
     fn a_flood_gains_one_answer_for_each_address() {
-        let mut throttle = Throttle::new([1; 16], 16);
+        let mut throttle = Throttle::new([1; 16], 16, 0);
         let flood = |count: u32| (0..count).map(|number| IpAddr::from(number.to_be_bytes()));
         assert!(flood(1_000_000).all(|address| throttle.allows(address, SECOND)));
         for address in flood(1000).skip(500) {
@@ -126,8 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn so_many_for_all_together() {
+        let mut throttle = Throttle::new([1; 16], 16, 100);
+        let flood = |throttle: &mut Throttle, now| {
+            (0..100_000_u32).filter(|number| throttle.allows(IpAddr::from(number.to_be_bytes()), now)).count()
+        };
+        assert_eq!(answers(&mut throttle, "192.0.2.1", 9 * SECOND), 32);
+        assert_eq!(flood(&mut throttle, 9 * SECOND), 68, "what one may not have is left for others");
+        assert_eq!(flood(&mut throttle, 10 * SECOND), 100);
+        assert_eq!(answers(&mut throttle, "192.0.2.2", 10 * SECOND), 0);
+    }
+
+    #[test]
     fn linux_is_remembered() {
-        let mut throttle = Throttle::new([1; 16], 16);
+        let mut throttle = Throttle::new([1; 16], 16, 0);
         let endpoint: SocketAddr = "192.0.2.1:2268".parse().unwrap();
         assert!(!throttle.is_linux(endpoint));
         throttle.remember_linux(endpoint);

@@ -1,6 +1,5 @@
 //! The tunnels, by number and by the gateway's address and port.
 
-use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::clock::{Allowance, SECOND, Tick};
@@ -35,11 +34,28 @@ pub struct Tunnel {
     pub offered: Nonce,
     /// Data that it may still get.
     pub data: Allowance,
-    /// Answers that it may still get.
+    /// Answers that it may still get to Requests with `nonce`.
     pub answers: Allowance,
+    /// And to Requests with other nonces, which may be forged.
+    pub unproved_answers: Allowance,
     /// What it listens to.
     pub places: Vec<Place>,
 }
+
+/// What the tunnels of an address, or its /64, have together.
+#[derive(Debug, Default)]
+pub struct Share {
+    tunnels: usize,
+    /// Their groups.
+    pub groups: usize,
+    /// Their groups and the sources of these.
+    pub entries: usize,
+    /// Records that may still come.
+    pub records: Allowance,
+}
+
+/// Beyond twice as many as there are tunnels, and these, shares of those without a tunnel are looked for.
+const SHARES_SPARE: usize = 64;
 
 /// All tunnels.
 #[derive(Default)]
@@ -47,8 +63,8 @@ pub struct Tunnels {
     slots: Vec<Option<Tunnel>>,
     free: Vec<u32>,
     by_endpoint: HashMap<SocketAddr, u32>,
-    /// How many from where.
-    by_network: HashMap<[u8; 8], u32>,
+    /// What is from where. A share stays for a while when its last tunnel is over, with what it has used.
+    by_network: HashMap<[u8; 8], Share>,
     /// No tunnel runs out before.
     next: Option<Tick>,
 }
@@ -66,7 +82,7 @@ impl Tunnels {
 
     /// How many there are from an address, or its /64.
     pub fn len_from(&self, address: IpAddr) -> usize {
-        self.by_network.get(&network(address)).map_or(0, |count| *count as usize)
+        self.by_network.get(&network(address)).map_or(0, |share| share.tunnels)
     }
 
     /// The number of a gateway's tunnel.
@@ -89,8 +105,24 @@ impl Tunnels {
         self.slots.iter().flatten()
     }
 
+    /// What the tunnels from where this one is have together.
+    pub fn share(&mut self, number: u32) -> Option<&mut Share> {
+        let endpoint = self.get(number)?.endpoint;
+        self.by_network.get_mut(&network(endpoint.ip()))
+    }
+
+    /// What all shares have.
+    #[cfg(test)]
+    pub fn shared(&self) -> (usize, usize) {
+        let shares = self.by_network.values();
+        shares.fold((0, 0), |(groups, entries), share| (groups + share.groups, entries + share.entries))
+    }
+
     /// One more.
-    pub fn insert(&mut self, tunnel: Tunnel) -> u32 {
+    pub fn insert(&mut self, tunnel: Tunnel, now: u64) -> u32 {
+        if self.by_network.len() > self.len() * 2 + SHARES_SPARE {
+            self.by_network.retain(|_, share| share.tunnels > 0 || !share.records.is_whole(now));
+        }
         let endpoint = tunnel.endpoint;
         let number = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(number as usize) {
@@ -98,24 +130,24 @@ impl Tunnels {
             None => self.slots.push(Some(tunnel)),
         }
         self.by_endpoint.insert(endpoint, number);
-        *self.by_network.entry(network(endpoint.ip())).or_default() += 1;
+        self.by_network.entry(network(endpoint.ip())).or_default().tunnels += 1;
         number
     }
 
     /// One less.
-    pub fn remove(&mut self, number: u32) -> Option<Tunnel> {
+    pub fn remove(&mut self, number: u32, now: u64) -> Option<Tunnel> {
         let tunnel = self.slots.get_mut(number as usize)?.take()?;
         self.by_endpoint.remove(&tunnel.endpoint);
-        if let Entry::Occupied(mut count) = self.by_network.entry(network(tunnel.endpoint.ip())) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+        if let Some(share) = self.by_network.get_mut(&network(tunnel.endpoint.ip())) {
+            share.tunnels -= 1;
         }
         self.free.push(number);
         if self.is_empty() {
-            // As little as at the beginning.
-            *self = Tunnels::default();
+            // As little as at the beginning, but for what addresses have used.
+            let mut by_network = std::mem::take(&mut self.by_network);
+            by_network.retain(|_, share| !share.records.is_whole(now));
+            by_network.shrink_to_fit();
+            *self = Tunnels { by_network, ..Tunnels::default() };
         }
         Some(tunnel)
     }

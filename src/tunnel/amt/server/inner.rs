@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use crate::tunnel::amt::relay::{Counters, may_leave_link};
+use crate::tunnel::amt::relay::{Counters, may_leave_link, may_leave_link_from};
 use crate::tunnel::amt::wire::DATA_HEADER;
 use crate::tunnel::ip::fragment::fragments;
 use crate::tunnel::ip::udp;
@@ -49,10 +49,10 @@ pub(super) struct Intake<'c> {
 
 impl Intake<'_> {
     /// Whether a packet may go on, and its TTL then.
-    fn admit(&mut self, group: IpAddr, ttl: u8, len: usize) -> Option<u8> {
+    fn admit(&mut self, source: IpAddr, group: IpAddr, ttl: u8, len: usize) -> Option<u8> {
         self.counters.packets += 1;
         self.counters.bytes += len as u64;
-        let count = match (group.is_multicast(), may_leave_link(group), ttl) {
+        let count = match (group.is_multicast(), may_leave_link(group) && may_leave_link_from(source), ttl) {
             (false, _, _) => &mut self.counters.dropped_packet,
             (_, false, _) => &mut self.counters.dropped_scope,
             (_, _, _) if self.keep_ttl && ttl > 0 => return Some(ttl),
@@ -74,7 +74,7 @@ impl Intake<'_> {
         body: Range<usize>,
     ) -> Option<Inner> {
         let (source, group) = (from.ip().to_canonical(), to.ip().to_canonical());
-        let ttl = self.admit(group, ttl, body.len())?;
+        let ttl = self.admit(source, group, ttl, body.len())?;
         // Whether it might be fragmented isn't told.
         let form = Form::Payload { source_port: from.port(), port: to.port(), identification: 0, dont_fragment: false };
         Some(Inner { source, group, ttl, traffic_class, slot, body: (body.start, body.end), form })
@@ -87,7 +87,7 @@ impl Intake<'_> {
             self.counters.dropped_packet += 1;
             return;
         };
-        let Some(ttl) = self.admit(packet.destination, packet.ttl, packet.bytes.len()) else { return };
+        let Some(ttl) = self.admit(packet.source, packet.destination, packet.ttl, packet.bytes.len()) else { return };
         // IPv6's extension headers go on as they are.
         let header_len = if packet.source.is_ipv4() { packet.header_len() } else { v6::HEADER };
         let (start, end) = (at + header_len, at + packet.bytes.len());

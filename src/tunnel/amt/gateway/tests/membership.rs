@@ -93,7 +93,9 @@ fn a_lost_answer_is_asked_for_again_with_the_same_nonce() {
     let mut rig = Rig::active();
     let (_, sent) = rig.next().unwrap();
     let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
-    assert_eq!(rig.next().unwrap().1, [(at(RELAY), Sent::Request(0, *nonce))]);
+    // What it wants is told, too, in case that its questions don't arrive and its reports do.
+    let again = (at(RELAY), Sent::Request(0, *nonce));
+    assert_eq!(rig.next().unwrap().1, [update(1, &["IsEx 232.1.2.3"]), again]);
     // Meanwhile everything goes on.
     assert_eq!(rig.gateway.state(), State::Active);
     assert!(rig.data(RELAY, &packet("192.0.2.1", GROUP, "here", 0)).is_some());
@@ -106,12 +108,66 @@ fn a_lost_answer_is_asked_for_again_with_the_same_nonce() {
     assert_eq!(rig.settle()[0], update(2, &["IsEx 232.1.2.3", "IsEx 232.9.9.9"]));
 }
 
+/// The relay may know Requests of its gateways from forged ones by a nonce that it has seen an Update with.
+#[test]
+fn a_question_without_an_answer_has_the_nonce_of_the_last_query() {
+    let mut rig = Rig::new(direct(&[RELAY]));
+    rig.join(GROUP);
+    let proved = rig.request(RELAY);
+    rig.answer(RELAY, proved, Say { endpoint: Some("203.0.113.7:4000"), ..SAY });
+    rig.settle();
+    let (_, sent) = rig.next().unwrap();
+    let [(_, Sent::Request(0, fresh))] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_ne!(*fresh, proved);
+    let expected = [update(1, &["IsEx 232.1.2.3"]), (at(RELAY), Sent::Request(0, proved))];
+    assert_eq!(rig.next().unwrap().1, expected);
+    // Either may be answered.
+    rig.answer(RELAY, *fresh, Say { mac: 2, endpoint: Some("203.0.113.7:4000"), ..SAY });
+    assert_eq!(rig.sent(), [update(2, &["IsEx 232.1.2.3"])]);
+    let next = loop {
+        if let [(_, Sent::Update(2, _)), (_, Sent::Request(0, nonce))] = rig.next().unwrap().1.as_slice() {
+            break *nonce;
+        }
+    };
+    assert_eq!(next, *fresh);
+    rig.answer(RELAY, proved, SAY);
+    assert_eq!((rig.sent().len(), rig.counters().unasked), (0, 1), "that one is over");
+    rig.answer(RELAY, next, Say { mac: 3, endpoint: Some("203.0.113.7:4000"), ..SAY });
+    assert_eq!(rig.sent(), [update(3, &["IsEx 232.1.2.3"])]);
+}
+
+#[test]
+fn a_relay_that_brings_data_isnt_left_for_want_of_answers() {
+    for says_gone in [false, true] {
+        let mut rig = Rig::new(direct(&[RELAY, OTHER]));
+        rig.join(GROUP);
+        let nonce = rig.request(RELAY);
+        rig.answer(RELAY, nonce, Say { interval: 20, robustness: 1, ..SAY });
+        rig.settle();
+        // The tunnel lives for 30 seconds after an Update.
+        let mut told = rig.now;
+        for _ in 0..600 {
+            assert!(rig.data(RELAY, &packet("192.0.2.1", GROUP, "here", 0)).is_some());
+            if says_gone {
+                rig.gateway.handle_unreachable(rig.now, at(RELAY));
+            }
+            if rig.settle().contains(&update(1, &["IsEx 232.1.2.3"])) {
+                told = rig.now;
+            }
+            assert!(rig.now - told < Duration::from_secs(30));
+            assert_eq!((rig.gateway.relay(), rig.gateway.state()), (Some(at(RELAY)), State::Active));
+        }
+        (0..60).for_each(|_| drop(rig.settle()));
+        assert_eq!(rig.gateway.relay(), Some(at(OTHER)), "nor answers nor data");
+    }
+}
+
 #[test]
 fn a_relay_that_dies_and_returns_is_told_everything() {
     let mut rig = Rig::active();
     let nonce = loop {
         let (_, sent) = rig.next().unwrap();
-        let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
+        let Some((_, Sent::Request(0, nonce))) = sent.last() else { panic!("{sent:?}") };
         if rig.gateway.state() == State::Failed {
             break *nonce;
         }
@@ -308,7 +364,7 @@ fn a_relay_that_the_network_says_is_gone_isnt_waited_for_as_long() {
         rig.answer(RELAY, nonce, SAY);
         rig.settle();
         let mut asked = 0;
-        while let [(to, Sent::Request(..)), ..] = rig.next().unwrap().1.as_slice() {
+        while let Some((to, Sent::Request(..))) = rig.next().unwrap().1.last() {
             if *to == at(OTHER) {
                 break;
             }

@@ -97,6 +97,28 @@ fn linux_gets_no_flags_and_mld() {
     assert_eq!(world.relay.tunnels().next().unwrap().capability, Capability::Linux);
 }
 
+/// VLC's Request has a byte too many, and it takes a Query of 48 bytes alone.
+#[test]
+fn a_request_of_nine_bytes_gets_no_gateway_fields() {
+    let mut world = World::new(Settings::default());
+    let mut ask = |bytes: &[u8]| {
+        world.put(GATEWAY, bytes);
+        world.relay.poll_transmit().unwrap().bytes().to_vec()
+    };
+    let query = ask(&[3, 0, 0, 0, 1, 2, 3, 4, 0]);
+    assert_eq!((query.len(), query[1]), (48, 0));
+    let (Message::MembershipQuery { mac, nonce, gateway: None, .. }, None) = Message::decode(&query).unwrap() else {
+        panic!("{query:?}");
+    };
+    assert_eq!(nonce, Nonce::new([1, 2, 3, 4]).unwrap());
+    assert_eq!(ask(&[3, 0, 0, 0, 1, 2, 3, 4]).len(), 66, "others get them");
+    assert_eq!(ask(&[3, 0, 0, 0, 1, 2, 3, 4, 0, 0]).len(), 66);
+    assert_eq!(ask(&[1, 0, 0, 0, 1, 2, 3, 4, 0]).len(), 12, "a Discovery may be longer, too");
+    let answer = Answer { mac, nonce, limited: false, gateway: None, version: Version::Igmp3, dialect: None };
+    world.update(GATEWAY, &answer, &[Record { kind: ModeIsExclude, group: ip("239.1.2.3"), sources: Sources::NONE }]);
+    assert_eq!(world.destinations("239.1.2.3", "10.0.0.1"), [GATEWAY]);
+}
+
 #[test]
 fn ecn_is_told_by_the_request() {
     let mut world = World::new(Settings::default());
@@ -178,5 +200,7 @@ fn strangers_are_answered_so_often() {
         assert!(world.request(GATEWAY, true, Dialect::Rfc, 1).is_some(), "a pair every 2 seconds is normal");
         world.pass(2.0);
     }
-    assert_eq!(answered(&mut world, GATEWAY), 16);
+    assert_eq!(answered(&mut world, GATEWAY), 8, "with a nonce that anybody may have made up");
+    assert!((0..16).all(|_| world.request(GATEWAY, false, Dialect::Rfc, 7).is_some()), "with that of its Update");
+    assert!(world.request(GATEWAY, false, Dialect::Rfc, 7).is_none(), "that has an end as well");
 }

@@ -113,6 +113,62 @@ impl Pair {
     }
 }
 
+impl Pair {
+    fn new(settings: Settings, discovery: bool) -> Pair {
+        let candidates = vec![Candidate { address: endpoint("192.0.2.1:2268"), discovery }];
+        let options = Options { candidates, ecn: false, leave_silent: false };
+        Pair {
+            world: World::new(settings),
+            gateway: Gateway::new(options, Random::new([1; 16])),
+            port: 5000,
+            to_relay: Vec::new(),
+            to_gateway: Vec::new(),
+            wanted: BTreeMap::new(),
+        }
+    }
+
+    /// Requests and Discoveries that have the gateway's address and port, and are somebody else's.
+    fn forge(&mut self, number: u32) {
+        let here = self.here().to_string();
+        let nonce = nonce(number + 1);
+        self.world.say(&here, Dialect::Rfc, &Message::RelayDiscovery { nonce });
+        self.world.say(&here, Dialect::Linux, &Message::Request { mld: true, ecn: false, nonce });
+        self.world.say(&here, Dialect::Rfc, &Message::Request { mld: false, ecn: false, nonce });
+    }
+}
+
+/// What isn't proved takes nothing from a gateway that is: for longer than any secret lives.
+#[test]
+fn a_flood_in_a_gateways_name_changes_nothing_for_it() {
+    for (groups, robustness, seconds) in [(&["239.1.2.3"][..], 2, 125), (&["239.1.2.3", "ff15::1234"], 1, 20)] {
+        let query_interval = Duration::from_secs(seconds);
+        let mut pair = Pair::new(Settings { query_interval, robustness, ..Settings::default() }, false);
+        for group in groups {
+            pair.gateway.set_filter(pair.world.now, ip(group), Filter::any());
+        }
+        pair.pass(Duration::from_secs(1), &mut Vec::new());
+        let here = pair.here().to_string();
+        let end = pair.world.now + Duration::from_secs(9000);
+        let mut number = 0;
+        while pair.world.now < end {
+            number += 1;
+            // Just before the gateway says something.
+            let next =
+                pair.gateway.timeout().map_or(Duration::MAX, |next| next.saturating_duration_since(pair.world.now));
+            pair.world.now += next.clamp(Duration::from_millis(1), Duration::from_millis(200));
+            pair.forge(number);
+            pair.pass(Duration::ZERO, &mut Vec::new());
+            for group in groups {
+                assert_eq!(pair.world.destinations(group, &source(group, 1).to_string()), [here.clone()]);
+            }
+        }
+        let counters = pair.world.counters();
+        assert_eq!((pair.gateway.state(), counters.opened), (State::Active, 1));
+        assert!(counters.queries < counters.requests / 4, "{counters:?}");
+        assert_eq!(pair.world.relay.tunnels().next().unwrap().capability, Capability::Plain);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -125,16 +181,7 @@ proptest! {
     ) {
         let query_interval = Duration::from_secs(seconds);
         let settings = Settings { query_interval, robustness, ..Settings::default() };
-        let candidates = vec![Candidate { address: endpoint("192.0.2.1:2268"), discovery }];
-        let options = Options { candidates, ecn: false, leave_silent: false };
-        let mut pair = Pair {
-            world: World::new(settings),
-            gateway: Gateway::new(options, Random::new([1; 16])),
-            port: 5000,
-            to_relay: Vec::new(),
-            to_gateway: Vec::new(),
-            wanted: BTreeMap::new(),
-        };
+        let mut pair = Pair::new(settings, discovery);
         steps.iter().for_each(|step| pair.step(step));
         // The longest pause between two questions, and what the relay was told before runs out.
         pair.pass(Duration::from_secs(300) + query_interval + settings.lifetime(), &mut Vec::new());

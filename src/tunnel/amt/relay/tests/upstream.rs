@@ -71,11 +71,16 @@ fn older_versions_say_nothing_of_groups_by_source() {
 }
 
 #[test]
-fn version_1_is_not_spoken() {
+fn version_1_joins_and_does_not_leave() {
     let mut world = World::new(Settings::default());
-    let report = listener::build_join(Version::Igmp1, ip("0.0.0.0"), ip("239.1.2.3")).unwrap();
-    say(&mut world, "198.51.100.1:1", &report);
-    assert_eq!((world.counters().dropped_report, world.relay.tunnel_count(), world.changes().len()), (1, 0, 0));
+    for group in ["239.1.2.3", "232.1.2.3"] {
+        let report = listener::build_join(Version::Igmp1, ip("0.0.0.0"), ip(group)).unwrap();
+        say(&mut world, "198.51.100.1:1", &report);
+    }
+    assert_eq!((world.changes(), world.counters().refused_scope), (vec!["+239.1.2.3".to_owned()], 1));
+    assert_eq!(world.destinations("239.1.2.3", "10.0.0.1"), ["198.51.100.1:1"]);
+    world.pass(300.0);
+    assert_eq!((world.changes(), world.counters().dropped_report), (vec!["-239.1.2.3".to_owned()], 0));
 }
 
 #[test]
@@ -100,7 +105,14 @@ fn reports_of_gateways_that_are_less_exact() {
 
 #[test]
 fn as_many_as_the_limits_allow() {
-    let settings = Settings { groups: 3, sources: 2, channels: 4, answers_per_second: 0, ..Settings::default() };
+    let settings = Settings {
+        groups: 3,
+        sources: 2,
+        channels: 4,
+        groups_per_address: 4,
+        answers_per_second: 0,
+        ..Settings::default()
+    };
     let mut world = World::new(settings);
     for last in 1..=5 {
         world.report("198.51.100.1:1", ModeIsExclude, &format!("239.1.2.{last}"), &[]);
@@ -119,8 +131,80 @@ fn as_many_as_the_limits_allow() {
 }
 
 #[test]
+fn one_address_doesnt_take_all_groups() {
+    for (mine, other) in [("198.51.100.1", "198.51.100.2"), ("[2001:db8::1]", "[2001:db8:0:1::1]")] {
+        let mut world = World::new(Settings { groups: 8, channels: 32, answers_per_second: 0, ..Settings::default() });
+        let groups = |world: &World| world.relay.group_count();
+        for number in 0..40 {
+            world.report(&format!("{mine}:{}", 1 + number / 5), ModeIsExclude, &format!("239.1.2.{number}"), &[]);
+        }
+        assert_eq!((groups(&world), world.counters().refused_address), (8, 32), "a quarter: what a tunnel may have");
+        world.report(&format!("{other}:1"), ModeIsExclude, "239.1.3.1", &[]);
+        assert_eq!((groups(&world), world.destinations("239.1.3.1", "10.0.0.1").len()), (9, 1));
+        // What is left, or ends with its tunnel, makes room.
+        world.report(&format!("{mine}:1"), ChangeToInclude, "239.1.2.0", &[]);
+        world.report(&format!("{mine}:2"), ModeIsExclude, "239.1.4.0", &[]);
+        world.report(&format!("{mine}:2"), ModeIsExclude, "239.1.4.1", &[]);
+        assert_eq!((groups(&world), world.counters().refused_address), (9, 33));
+        world.pass(300.0);
+        assert_eq!(groups(&world), 0);
+        for number in 0..9 {
+            world.report(&format!("{mine}:{}", 1 + number), ModeIsExclude, &format!("239.1.2.{number}"), &[]);
+        }
+        assert_eq!((groups(&world), world.counters().refused_address), (8, 34));
+    }
+}
+
+#[test]
+fn one_address_doesnt_take_all_sources() {
+    let settings = Settings { entries_per_address: 6, answers_per_second: 0, ..Settings::default() };
+    let mut world = World::new(settings);
+    let (one, same, other) = ("198.51.100.1:1", "198.51.100.1:2", "198.51.100.2:1");
+    let sources = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+    world.report(one, ModeIsInclude, "232.1.2.3", &sources);
+    world.report(same, ModeIsInclude, "232.1.2.3", &sources);
+    world.report(same, ModeIsExclude, "239.1.2.3", &[]);
+    assert_eq!((world.counters().refused_sources, world.counters().refused_address), (2, 1));
+    world.report(other, ModeIsInclude, "232.1.2.3", &sources);
+    assert_eq!(world.destinations("232.1.2.3", "10.0.0.3"), [one, other]);
+    // Sources that aren't repeated make room, too.
+    world.pass(200.0);
+    world.report(one, ModeIsInclude, "232.1.2.3", &sources[..1]);
+    world.report(same, ModeIsInclude, "232.1.2.3", &sources[..1]);
+    world.pass(100.0);
+    world.report(same, ModeIsInclude, "232.1.2.3", &sources);
+    assert_eq!((world.destinations("232.1.2.3", "10.0.0.3"), world.counters().refused_sources), (vec![same.into()], 2));
+    world.report(same, ModeIsExclude, "239.1.2.3", &[]);
+    assert_eq!(world.counters().refused_address, 2);
+}
+
+#[test]
+fn so_many_records_in_a_second_from_an_address() {
+    let mut world = World::new(Settings { records_per_second: 10, answers_per_second: 0, ..Settings::default() });
+    let record = |kind| Record { kind, group: ip("239.1.2.3"), sources: Sources::NONE };
+    let flips: Vec<_> = (0..150).map(|number| record([ChangeToExclude, ChangeToInclude][number % 2])).collect();
+    let answer = world.request("198.51.100.1:1", false, Dialect::Rfc, 7).unwrap();
+    world.update("198.51.100.1:1", &answer, &flips);
+    assert_eq!(world.counters().dropped_records, 150 - 80);
+    world.report("198.51.100.1:2", ModeIsExclude, "239.1.2.4", &[]);
+    assert_eq!((world.counters().dropped_records, world.relay.group_count()), (150 - 80 + 1, 0), "a port doesn't help");
+    world.report("198.51.100.2:1", ModeIsExclude, "239.1.2.4", &[]);
+    assert_eq!(world.destinations("239.1.2.4", "10.0.0.1"), ["198.51.100.2:1"], "others have theirs");
+    // Nor does a tunnel that is opened anew.
+    let (mac, gateway) = (answer.mac, answer.gateway.unwrap());
+    world.say("198.51.100.1:1", Dialect::Rfc, &Message::Teardown { mac, nonce: answer.nonce, gateway });
+    world.pass(1.0);
+    world.update("198.51.100.1:1", &answer, &flips);
+    assert_eq!(world.counters().dropped_records, 150 - 80 + 1 + 140);
+    world.pass(8.0);
+    world.report("198.51.100.1:2", ModeIsExclude, "239.1.2.5", &[]);
+    assert_eq!(world.destinations("239.1.2.5", "10.0.0.1"), ["198.51.100.1:2"]);
+}
+
+#[test]
 fn memory_has_an_end_for_all_together() {
-    let mut world = World::new(Settings { entries: 6, answers_per_second: 0, ..Settings::default() });
+    let mut world =
+        World::new(Settings { entries: 6, entries_per_address: 6, answers_per_second: 0, ..Settings::default() });
     let held = |world: &World| world.relay.channels.held();
     let (one, other) = ("198.51.100.1:1", "198.51.100.2:1");
     world.report(one, ModeIsInclude, "232.1.2.3", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
@@ -202,6 +286,8 @@ fn the_union_holds_whatever_happens() {
         let members = world.relay.channels().flat_map(Channel::members);
         let counted: usize = members.map(|member| 1 + member.filter.len()).sum();
         assert_eq!(world.relay.channels.held(), counted, "{step}");
+        let groups = world.relay.channels().map(|channel| channel.members().len()).sum();
+        assert_eq!(world.relay.tunnels.shared(), (groups, counted), "{step}");
     }
     world.pass(600.0);
     assert_eq!((world.relay.tunnel_count(), world.relay.group_count()), (0, 0));

@@ -209,6 +209,12 @@ fn what_goes_no_further() {
         assert!(work.take(&slot(from, to, b"", false), Lack::Nothing).is_empty());
     }
     assert_eq!(work.counters.dropped_scope, 2);
+    for (from, to) in [("169.254.7.7:9", TO_V4), ("[fe80::7]:9", TO_V6), ("[febf::7]:9", TO_V6)] {
+        assert!(work.take(&slot(from, to, b"", false), Lack::Nothing).is_empty());
+        let mut intake = Intake { counters: &mut work.counters, keep_ttl: true };
+        assert_eq!(intake.datagram(endpoint(from), endpoint(to), 9, 0, 0, 0..10), None);
+    }
+    assert_eq!(work.counters.dropped_scope, 2 + 6, "from what has an address of its link alone");
     for (from, to) in [(FROM_V4, "10.0.0.9:1"), (FROM_V6, "[2001:db8::9]:1")] {
         assert!(work.take(&slot(from, to, b"", false), Lack::Nothing).is_empty());
     }
