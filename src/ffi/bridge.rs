@@ -261,7 +261,7 @@ pub struct castio_bridge_info {
     pub unwanted: u64,
     /// Dropped: can't be.
     pub malformed: u64,
-    /// Dropped: too big, and not to be fragmented.
+    /// Dropped: too big, and not to be fragmented. A report (IGMP, MLD) is split by its records instead.
     pub too_big: u64,
     /// Fragmented, to fit.
     pub cut: u64,

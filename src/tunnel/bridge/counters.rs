@@ -1,6 +1,7 @@
 //! What a bridge has forwarded, and what not, and why.
 
 use super::policy::Stop;
+use crate::error::Errno;
 use crate::tunnel::fixed::counters::Traffic;
 
 /// Counts, from the opening on.
@@ -51,6 +52,17 @@ impl Counters {
             Stop::NotMulticast => &mut self.not_multicast,
             Stop::Scope => &mut self.scope,
             Stop::Ttl => &mut self.ttl,
+        } += 1;
+    }
+
+    /// A packet that the tunnel or the kernel has refused.
+    pub fn lost(&mut self, error: Errno) {
+        *match error {
+            Errno::EMSGSIZE => &mut self.too_big,
+            Errno::EBADMSG => &mut self.malformed,
+            Errno::ELOOP => &mut self.back,
+            Errno::EAGAIN | Errno::ENOBUFS => &mut self.no_room,
+            _ => &mut self.failed,
         } += 1;
     }
 }

@@ -13,6 +13,7 @@ mod followed;
 mod ingress;
 mod joins;
 mod querier;
+mod reports;
 
 use std::array;
 use std::collections::hash_map::RandomState;
@@ -36,7 +37,7 @@ use followed::News;
 use groups::Groups;
 use ingress::Ingress;
 use policy::{Policy, scope_of};
-use querier::Querier;
+use querier::{Heard, Querier};
 use recent::Recent;
 use workbench::{Lack, Place, Workbench};
 
@@ -270,10 +271,11 @@ impl Bridge {
 
     fn hear_reports(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
         let Bridge { querier: Some(querier), course, .. } = self else { return Ok(()) };
-        querier.read(number, now, |report| {
-            // As often as it is repeated, one will arrive.
-            let sent = tunnel.send(&[IoSlice::new(report)], Deadline::Now, &mut 0);
-            course.counters.reports += u64::from(sent.is_ok());
+        let counters = &mut course.counters;
+        querier.read(number, now, |heard| match heard {
+            Heard::Report(report) => reports::pass_on(tunnel, report, counters),
+            Heard::Malformed => counters.malformed += 1,
+            Heard::Dropped(count) => counters.buffer += u64::from(count),
         })
     }
 }
@@ -307,12 +309,7 @@ fn send_into<'b>(
                     let packet = rest.get(done).filter(|_| error == Errno::EMSGSIZE);
                     let is_told = packet.is_some_and(|packet| tell(packet, tunnel.limits().0));
                     counters.told_too_big += u64::from(is_told);
-                    *match error {
-                        Errno::EMSGSIZE => &mut counters.too_big,
-                        Errno::EBADMSG => &mut counters.malformed,
-                        Errno::ELOOP => &mut counters.back,
-                        _ => &mut counters.failed,
-                    } += 1;
+                    counters.lost(error);
                     next += 1;
                 }
             }

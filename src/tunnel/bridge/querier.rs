@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::policy::scope_of;
+use crate::datagram::buffer;
 use crate::datagram::receive::Reader;
 use crate::error::{Errno, Result};
 use crate::interface;
-use crate::sys::option::Family;
+use crate::sys::option::{Family, IntOption};
 use crate::sys::packet::{self, OFFLOAD_HEADER, Protocol, Wanted};
 use crate::tunnel::ip::Packet;
 use crate::tunnel::listener::{self, Kind, Query, Sources, Version};
+use crate::tunnel::malformed::Malformed;
 
 /// RFC 3376, section 8: how often to ask, how soon at first, and how long others may be missed.
 const INTERVAL: Duration = Duration::from_secs(125);
@@ -29,6 +31,8 @@ const LAST_COUNT: u32 = 2;
 /// Questions that wait, at most. What isn't asked ends without the last call.
 const QUESTIONS_MAX: usize = 1000;
 
+/// Room for the answers of many hosts at once, in bytes.
+const RECEIVE_BUFFER: usize = 1 << 20;
 const SLOTS: usize = 32;
 const SLOT_SIZE: usize = 9216;
 
@@ -48,9 +52,21 @@ impl Side {
     }
 }
 
+/// What came from the interface.
+pub enum Heard<'a> {
+    /// A packet with a report.
+    Report(&'a [u8]),
+    /// A packet that is neither report nor query, but should be.
+    Malformed,
+    /// The kernel has dropped so many packets, for want of room in the socket.
+    Dropped(u32),
+}
+
 /// Asks and listens.
 pub struct Querier {
     sockets: [OwnedFd; 2],
+    /// How many packets the kernel has dropped at each.
+    drops: [u32; 2],
     /// The interface, `None` while there is none.
     interface: Option<u32>,
     reader: Reader,
@@ -62,10 +78,17 @@ pub struct Querier {
 impl Querier {
     /// `EPERM` without CAP_NET_RAW.
     pub fn open(interface: Option<u32>, now: Instant) -> Result<Querier> {
-        let socket = |protocol| packet::socket(protocol, Wanted::Reports);
+        let socket = |protocol| -> Result<OwnedFd> {
+            let socket = packet::socket(protocol, Wanted::Reports)?;
+            // The system's limit may grant less, and older kernels don't tell of drops.
+            let _ = buffer::set_receive(socket.as_fd(), RECEIVE_BUFFER);
+            let _ = IntOption::DROPS.set(socket.as_fd(), 1);
+            Ok(socket)
+        };
         let sockets = [socket(Protocol::V4)?, socket(Protocol::V6)?];
         let (side, reader) = (Side::new(now), Reader::new(SLOTS, SLOT_SIZE)?);
-        let mut querier = Querier { sockets, interface: None, reader, v4: side, v6: side, questions: VecDeque::new() };
+        let (drops, questions) = ([0; 2], VecDeque::new());
+        let mut querier = Querier { sockets, drops, interface: None, reader, v4: side, v6: side, questions };
         querier.move_to(interface, now)?;
         Ok(querier)
     }
@@ -111,9 +134,10 @@ impl Querier {
         [self.v4.next, self.v6.next].into_iter().chain(question).min().unwrap_or(self.v4.next)
     }
 
-    /// Reads what came to one of the sockets; `each` gets the reports.
-    pub fn read(&mut self, number: usize, now: Instant, mut each: impl FnMut(&[u8])) -> Result<()> {
-        let Some(socket) = self.sockets.get(number) else { return Ok(()) };
+    /// Reads what came to one of the sockets.
+    pub fn read(&mut self, number: usize, now: Instant, mut each: impl FnMut(Heard<'_>)) -> Result<()> {
+        let Querier { sockets, drops, .. } = self;
+        let (Some(socket), Some(drops)) = (sockets.get(number), drops.get_mut(number)) else { return Ok(()) };
         self.reader.clear();
         match self.reader.fill(socket.as_fd()) {
             Err(Errno::EAGAIN | Errno::EINVAL | Errno::ENETDOWN) => return Ok(()),
@@ -121,32 +145,33 @@ impl Querier {
         }
         loop {
             let slot = self.reader.position();
-            let Some(len) = self.reader.next_view(&mut 0).map(|view| view.len) else { return Ok(()) };
+            let Some(view) = self.reader.next_view(drops) else { return Ok(()) };
+            let (len, dropped) = (view.len, view.drops);
+            if dropped > 0 {
+                each(Heard::Dropped(dropped));
+            }
             let link = self.reader.link(slot).filter(|link| Some(link.interface) == self.interface);
             let Some(at) = link.and_then(|link| link.header_len) else { continue };
             let bytes = self.reader.slot(slot).get(OFFLOAD_HEADER + at..len).unwrap_or_default();
-            let Ok(packet) = Packet::parse(bytes) else { continue };
-            if let Ok(report) = listener::parse_report(&packet) {
-                let questions = &mut self.questions;
-                for record in report.records().filter(|record| is_leave(record.kind) && scope_of(record.group) > 2) {
-                    ask_later(questions, record.group, now);
+            let Ok(packet) = Packet::parse(bytes) else {
+                each(Heard::Malformed);
+                continue;
+            };
+            match (listener::parse_report(&packet), listener::parse_query(&packet)) {
+                (Ok(report), _) => {
+                    let questions = &mut self.questions;
+                    for record in report.records().filter(|record| is_leave(record.kind) && scope_of(record.group) > 2)
+                    {
+                        ask_later(questions, record.group, now);
+                    }
+                    each(Heard::Report(packet.bytes));
                 }
-                each(packet.bytes);
-            } else if listener::parse_query(&packet).is_ok() {
-                self.hear(packet.source, now);
+                (_, Ok(_)) => hear(&mut self.v4, &mut self.v6, packet.source, now),
+                // Other messages have such options, too.
+                (Err(Malformed::OtherType), Err(Malformed::OtherType)) => {}
+                _ => each(Heard::Malformed),
             }
         }
-    }
-
-    /// Somebody else asks.
-    fn hear(&mut self, querier: IpAddr, now: Instant) {
-        // One without an address is a switch's, and stands for nobody (RFC 4541, section 2.1.1).
-        if querier.is_unspecified() {
-            return;
-        }
-        let side = if querier.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
-        side.other_until = Some(now + OTHER_PRESENT);
-        side.next = now + OTHER_PRESENT;
     }
 
     /// Asks what is due; `send` sends a packet on the interface.
@@ -174,6 +199,17 @@ impl Querier {
             }
         }
     }
+}
+
+/// Somebody else asks.
+fn hear(v4: &mut Side, v6: &mut Side, querier: IpAddr, now: Instant) {
+    // One without an address is a switch's, and stands for nobody (RFC 4541, section 2.1.1).
+    if querier.is_unspecified() {
+        return;
+    }
+    let side = if querier.is_ipv4() { v4 } else { v6 };
+    side.other_until = Some(now + OTHER_PRESENT);
+    side.next = now + OTHER_PRESENT;
 }
 
 fn is_leave(kind: Kind) -> bool {
