@@ -1004,6 +1004,14 @@ struct castio_tunnel_info {
      * Dropped by the kernel: there was no more room in the socket.
      */
     uint64_t in_buffer;
+    /**
+     * Not sent, -EADDRNOTAVAIL: from a link-local address to beyond its link.
+     */
+    uint64_t out_link_local;
+    /**
+     * Dropped: from a link-local address to beyond its link.
+     */
+    uint64_t in_link_local;
 };
 
 /**
@@ -1144,6 +1152,10 @@ struct castio_bridge_info {
      * How often a source was told that its packet is too big (ICMPv6).
      */
     uint64_t told_too_big;
+    /**
+     * Dropped: from a link-local address, which no router forwards (RFC 3927, RFC 4291).
+     */
+    uint64_t link_local;
 };
 
 /**
@@ -3711,6 +3723,8 @@ void castio_tunnel_close(struct castio_tunnel *tunnel);
  * Errors:
  * -EBADMSG: it isn't a packet, or its TTL or hop limit is 0.
  * -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
+ * -EADDRNOTAVAIL: it comes from a link-local address and goes beyond its link, as no router lets it (RFC 3927,
+ *   section 2.7; RFC 4291, section 2.5.6). IGMP, MLD and what goes to an address of the link itself may.
  * -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
  * -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.
  * -EFAULT: tunnel or packets is NULL, or a packet with a length is. -EINVAL: a length is over SSIZE_MAX.

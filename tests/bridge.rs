@@ -8,6 +8,7 @@ use castio::ffi::tunnel::*;
 use support::bridges::{Bridge, Lans, Wish, listener, pump};
 use support::hosts::{self, Host, Network};
 use support::link::{Kind, Watch};
+use support::packets::Header;
 use support::pair::{JOIN, LEAVE};
 use support::tunnels::{Inner, KINDS, OPTIONS, Tunnel, without_privilege};
 use support::udp::{Datagram, FAMILIES, Family, PORT, Udp};
@@ -181,6 +182,35 @@ fn what_the_receivers_ask_for_is_joined_and_left_at_the_source() {
         assert!(b.info().queries >= 4, "{}", b.info().queries);
         assert!(a.info().reports > 0 && b.info().reports > 0);
         assert!((1..=125_000).contains(&b.timeout_ms()), "{}", b.timeout_ms());
+    });
+}
+
+#[test]
+fn what_has_a_link_local_source_stays_on_its_link() {
+    hosts::test(|network| {
+        let lans = Lans::new(network);
+        lans.source.address("eth0", &["169.254.7.7/16"]);
+        let wish = Wish { groups: Some("*"), ..IN };
+        let (a, b) = lans.bridges(CASTIO_TUNNEL_GRE_UDP, Family::V4, &wish, &OUT);
+        let link = format!("[fe80::9%{}]:0", lans.source.index("eth0"));
+        lans.source.ip("address add fe80::9/64 dev eth0 nodad");
+        for (family, local) in [(Family::V4, "169.254.7.7:0"), (Family::V6, link.as_str())] {
+            let group = family.group(1);
+            let receiver = lans.listener(family, &group);
+            let sender = lans.sender(family, 9);
+            sender.bind(local.parse().unwrap()).unwrap();
+            sender.send("stays", &group);
+            lans.sender(family, 9).send("goes", &group);
+            assert_eq!(texts(&until(&[&a, &b], &receiver, "goes")), ["goes"], "{family:?}");
+        }
+        assert_eq!((a.info().link_local, a.info().packets_in), (2, 2));
+        // Not out of the tunnel either, whoever has put it in. Between neighbours it may go.
+        let made = |source: &str, group: &str| {
+            Header::new(source.parse().unwrap(), group.parse().unwrap()).datagram([4000, PORT], &[1])
+        };
+        assert_eq!(a.tunnel.try_send(&[&made("fe80::9", "ff15::1")], 0).1, Err(Errno::EADDRNOTAVAIL));
+        a.tunnel.send(&[&made("169.254.7.7", "224.0.0.5"), &made("fe80::9", "ff02::5")]);
+        pump(&[&b], "both are dropped by scope", || b.info().scope == 2);
     });
 }
 

@@ -281,6 +281,8 @@ pub struct castio_bridge_info {
     pub refused_joins: u64,
     /// How often a source was told that its packet is too big (ICMPv6).
     pub told_too_big: u64,
+    /// Dropped: from a link-local address, which no router forwards (RFC 3927, RFC 4291).
+    pub link_local: u64,
 }
 
 /// Tells what a bridge has carried so far, and what not, and why. No system call.
@@ -330,6 +332,7 @@ fn filled(bridge: &mut Bridge, struct_size: usize) -> castio_bridge_info {
         queries: counters.queries,
         refused_joins: counters.refused_joins,
         told_too_big: counters.told_too_big,
+        link_local: counters.link_local,
     }
 }
 

@@ -320,10 +320,8 @@ fn send_into<'b>(
 /// Whether a packet goes to a group that doesn't leave its link, as reports do, or is IGMP, or MLD of an
 /// old version: those go to the group that they are about.
 fn is_to_link(bytes: &[u8]) -> bool {
-    use crate::tunnel::ip::protocol::{ICMPV6, IGMP};
     Packet::parse(bytes).is_ok_and(|packet| {
-        let is_report = packet.protocol == IGMP || (packet.protocol == ICMPV6 && packet.router_alert);
-        packet.destination.is_multicast() && (is_report || scope_of(packet.destination) <= 2)
+        packet.destination.is_multicast() && (packet.is_group_management() || scope_of(packet.destination) <= 2)
     })
 }
 
