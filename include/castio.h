@@ -3815,7 +3815,10 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * must be a list and each have a port, and what comes out leaves as this host's own datagrams.
  *
  * Circles are broken: what a bridge has put on an interface it doesn't take in, and a packet that comes
- * again within 3 seconds, with less TTL than before, has come round and is dropped. IPv4 packets that are
+ * again within 3 seconds, with less TTL than before, has come round and is dropped. A sender whose datagrams are
+ * all equal (heartbeats) and have no IPv4 identification loses one when its TTL at arrival shrinks: that looks
+ * the same. Datagrams that bridges send as their own leave from ports 0xc0c5, 0xc1c5 and so on to 0xffc5, by
+ * which other bridges know them; of those, equal ones that several hosts have sent can't be told apart. IPv4 packets that are
  * too big and may be fragmented are (before they go in, unless the tunnel has CASTIO_TUNNEL_FRAGMENT).
  *
  * Other packets that are too big are dropped and counted. With CAP_NET_RAW the source of one of IPv6 that

@@ -12,6 +12,7 @@ mod egress;
 mod followed;
 mod ingress;
 mod joins;
+mod mark;
 mod querier;
 mod reports;
 
@@ -38,7 +39,7 @@ use groups::Groups;
 use ingress::Ingress;
 use policy::{Policy, scope_of};
 use querier::{Heard, Querier};
-use recent::Recent;
+use recent::{Recent, Side};
 use workbench::{Lack, Place, Workbench};
 
 /// Where a descriptor's number is from. Those with news of interfaces have the highest of theirs.
@@ -46,6 +47,10 @@ const TUNNEL: u64 = 0;
 const QUERIER: u64 = 1 << 32;
 const INGRESS: u64 = 2 << 32;
 const EGRESS: u64 = 3 << 32;
+
+/// How many batches at most are taken in before what has come out of the tunnel goes on: as many as a full
+/// socket holds.
+const CATCH_UP: usize = 128;
 
 /// As many descriptors as are looked at in one go.
 const READY: usize = 64;
@@ -72,6 +77,8 @@ pub struct Bridge {
     /// Tells sources of what is too big to go in.
     teller: Option<Teller>,
     course: Course,
+    /// What has come out of the tunnel.
+    arrived: Vec<fixed::Place>,
     readable: Readable,
     ready: Vec<u64>,
 }
@@ -111,8 +118,9 @@ impl Bridge {
         let is_faithful = egress.as_ref().is_none_or(Egress::is_faithful) && !rebuilds;
         let recent = Recent::new(is_faithful, RandomState::new(), now);
         let (counters, bench, places) = (Counters::default(), Workbench::default(), Vec::with_capacity(BATCH));
-        let course = Course { policy, recent, counters, bench, places };
-        Ok(Bridge { ingress, egress, querier, teller, course, readable, ready: Vec::with_capacity(READY) })
+        let course = Course { policy, recent, counters, bench, places, side: Side::Interface };
+        let (arrived, ready) = (Vec::with_capacity(BATCH), Vec::with_capacity(READY));
+        Ok(Bridge { ingress, egress, querier, teller, course, arrived, readable, ready })
     }
 
     /// To wait on.
@@ -163,7 +171,7 @@ impl Bridge {
         for number in &ready {
             let one = match *number {
                 EGRESS.. => self.follow_egress(now),
-                INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now),
+                INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now).map(drop),
                 QUERIER.. => self.hear_reports(tunnel, (number - QUERIER) as usize, now),
                 _ => self.come_out(tunnel, now).map(|came| self.readable.settle(TUNNEL, came)),
             };
@@ -201,10 +209,10 @@ impl Bridge {
         }
     }
 
-    /// From the interface into the tunnel.
-    fn go_in(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
-        let Bridge { ingress: Some(ingress), teller: Some(teller), course, .. } = self else { return Ok(()) };
-        ingress.read(number, course, now)?;
+    /// From the interface into the tunnel; how many packets were read.
+    fn go_in(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<usize> {
+        let Bridge { ingress: Some(ingress), teller: Some(teller), course, .. } = self else { return Ok(0) };
+        let count = ingress.read(number, course, now)?;
         let (whole, in_pieces) = tunnel.limits();
         // Where the tunnel doesn't cut outer packets, inner ones are.
         if in_pieces == whole {
@@ -216,6 +224,21 @@ impl Bridge {
             Place::Made(start, end) => bench.get(start, end),
         };
         send_into(tunnel, places, get, counters, |packet, fits| teller.tell(packet, fits, now));
+        Ok(count)
+    }
+
+    /// Takes in what waits at the interface. What comes out of the tunnel may have been there before, and
+    /// only shows as such when that is known.
+    fn catch_up(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<()> {
+        let doors = self.ingress.as_ref().map_or(0, Ingress::door_count);
+        for number in 0..doors {
+            // A batch that isn't full was all that there was.
+            for _ in 0..CATCH_UP {
+                if self.go_in(tunnel, number, now)? < ingress::SLOTS {
+                    break;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -223,21 +246,26 @@ impl Bridge {
     fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<bool> {
         let mut came = false;
         loop {
-            self.course.begin();
-            let Bridge { course, ingress, .. } = self;
-            let result = tunnel.receive(BATCH, Deadline::Now, |place, bytes| {
-                let fixed::Place { slot, start, .. } = place;
-                match ingress.as_mut().and_then(Ingress::asked) {
+            let Bridge { course, ingress, arrived, .. } = self;
+            arrived.clear();
+            let result =
+                tunnel.receive(BATCH, Deadline::Now, |place, bytes| match ingress.as_mut().and_then(Ingress::asked) {
                     Some(asked) if is_to_link(bytes) => hear(asked, bytes, now, &mut course.counters),
-                    _ => course.take((slot, start), bytes, Lack::Nothing, now),
-                }
-            });
+                    _ => arrived.push(place),
+                });
             match result {
                 Ok(_) => came = true,
                 Err(Errno::EAGAIN) => return Ok(came),
                 Err(error) => return Err(error),
             }
+            let caught_up = if self.arrived.is_empty() { Ok(()) } else { self.catch_up(tunnel, now) };
+            self.course.begin(Side::Tunnel);
+            for fixed::Place { slot, start, end } in self.arrived.drain(..) {
+                let Some(bytes) = tunnel.bytes_mut(slot, start, end) else { continue };
+                self.course.take((slot, start), bytes, Lack::Nothing, now);
+            }
             self.put_on(tunnel);
+            caught_up?;
             // What is taken from the kernel doesn't show in the descriptor.
             if !tunnel.has_more() {
                 return Ok(came);
