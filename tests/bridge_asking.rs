@@ -4,10 +4,13 @@ mod support;
 
 use castio::ffi::bridge::*;
 use castio::ffi::tunnel::*;
-use support::bridges::{Lans, Wish, pump};
+use support::bridges::{Bridge, Lans, Wish, pump};
 use support::face::{Form, JOIN};
 use support::hosts;
-use support::udp::{Family, Udp};
+use support::link::Watch;
+use support::pair::LEAVE;
+use support::tunnels::{OPTIONS, Tunnel};
+use support::udp::{FAMILIES, Family, Udp};
 
 /// Both ways, and each end asks its hosts.
 const BOTH: Wish<'static> = Wish {
@@ -55,5 +58,28 @@ fn all_groups_of_a_host_are_asked_for_whatever_fits_into_the_tunnel() {
             assert_eq!(b.tunnel.info().out_too_big, 0);
             drop(sockets);
         }
+    });
+}
+
+#[test]
+fn an_end_that_begins_anew_learns_at_once_what_is_asked_for() {
+    hosts::test(|network| {
+        let lans = Lans::new(network);
+        let (a, b) = lans.bridges(CASTIO_TUNNEL_GRE, Family::V4, &BOTH, &BOTH);
+        let receivers = FAMILIES.map(|family| lans.listener(family, &family.group(1)));
+        pump(&[&a, &b], "both groups are asked for", || a.info().asked_groups == 2);
+        let watch = Watch::new(&lans.source, "eth0");
+        drop(a);
+        watch.sees(LEAVE, &Family::V4.group(1), None);
+        // The hosts themselves say nothing any more.
+        lans.receiver.ip("link set eth0 down");
+        let tunnel = Tunnel::open(&lans.path.a, CASTIO_TUNNEL_GRE, "10.11.0.2", "10.12.0.2", &OPTIONS);
+        let a = Bridge::open(&lans.path.a, tunnel, &BOTH);
+        pump(&[&a, &b], "the new one knows both", || a.info().asked_groups == 2);
+        for family in FAMILIES {
+            lans.sender(family, 9).send("again", &family.group(1));
+        }
+        pump(&[&a, &b], "both cross", || b.info().packets_out + b.info().failed == 2);
+        drop(receivers);
     });
 }

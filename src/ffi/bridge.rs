@@ -74,6 +74,11 @@ pub struct castio_bridge_options {
 /// 10 times at once and 10 times a second at most, all together 100 times. IPv4 has no such message for what
 /// goes to a group, but from an AMT relay, and of what is too big for the egress interface nobody is told.
 ///
+/// With groups NULL the other end is asked at once what its hosts listen to, and again, 125 seconds apart at the
+/// most, until it answers. It knows what they have reported to it. One that has itself just begun asks them
+/// first, which takes up to 10 seconds. What no report tells can't be known: a host that has gone without a word
+/// counts for 260 seconds, or longer where another querier asks more seldom.
+///
 /// Interfaces may go and come. One that is made anew, with whatever index, that goes down and up, or gets
 /// its name back, is used again from the next castio_bridge_process on: groups are joined, and hosts asked,
 /// anew. One that is renamed is used no more, and another that gets its name is; likewise with an address.

@@ -54,13 +54,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What a report says of a group.
-    pub fn record(&mut self, record: &Record<'_>, now: Instant) {
+    /// What a report says of a group. Unless it is said again, it is over after this time.
+    pub fn record(&mut self, record: &Record<'_>, lifetime: Duration, now: Instant) {
         let group = record.group;
         if scope_of(group) <= 2 {
             return;
         }
-        let until = now + LIFETIME;
+        let until = now + lifetime;
         match record.kind {
             Kind::ModeIsExclude | Kind::ChangeToExclude => self.want(Key { group, source: None }, until),
             Kind::ModeIsInclude | Kind::AllowNewSources => self.want_sources(record, until),
@@ -155,6 +155,19 @@ impl Asked {
         self.groups.get(&group).is_some_and(|wanted| wanted.whole.is_some() || wanted.sources.contains_key(&source))
     }
 
+    /// What is asked for of one family: each group, whether it is wanted whole, and its sources. Without what
+    /// somebody has left, unless others have said since that they stay.
+    pub fn current(&self, is_v4: bool, now: Instant) -> Vec<(IpAddr, bool, Vec<IpAddr>)> {
+        let stays = |until: &Instant| *until > now + LAST_CALL;
+        let of_family = self.groups.iter().filter(|(group, _)| group.is_ipv4() == is_v4);
+        of_family
+            .map(|(group, wanted)| {
+                let sources = wanted.sources.iter().filter(|(_, until)| stays(until)).map(|(source, _)| *source);
+                (*group, wanted.whole.as_ref().is_some_and(stays), sources.collect())
+            })
+            .collect()
+    }
+
     /// How many groups are asked for.
     pub fn group_count(&self) -> usize {
         self.groups.len()
@@ -178,7 +191,7 @@ mod tests {
 
     fn say(asked: &mut Asked, kind: Kind, numbers: &[u8], now: Instant) -> Vec<Change> {
         let sources: Vec<IpAddr> = numbers.iter().map(|number| source(*number)).collect();
-        asked.record(&Record { kind, group: GROUP, sources: Sources::from(sources.as_slice()) }, now);
+        asked.record(&Record { kind, group: GROUP, sources: Sources::from(sources.as_slice()) }, LIFETIME, now);
         asked.take_changes()
     }
 
@@ -216,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn another_is_told_what_stays_and_not_what_was_left() {
+        let (mut asked, now) = (Asked::default(), Instant::now());
+        say(&mut asked, Kind::ModeIsExclude, &[], now);
+        say(&mut asked, Kind::AllowNewSources, &[1, 2], now);
+        assert_eq!(asked.current(false, now), []);
+        say(&mut asked, Kind::BlockOldSources, &[1], now);
+        assert_eq!(asked.current(true, now), [(GROUP, true, vec![source(2)])]);
+        say(&mut asked, Kind::ChangeToInclude, &[], now);
+        assert_eq!(asked.current(true, now), [(GROUP, false, vec![])]);
+        say(&mut asked, Kind::ModeIsExclude, &[], now);
+        assert_eq!(asked.current(true, now), [(GROUP, true, vec![])]);
+    }
+
+    #[test]
     fn sources_come_and_go_one_by_one() {
         let (mut asked, now) = (Asked::default(), Instant::now());
         assert_eq!(say(&mut asked, Kind::AllowNewSources, &[1, 2], now).len(), 2);
@@ -234,7 +261,7 @@ mod tests {
         for number in 0..5000_u16 {
             let [high, low] = number.to_be_bytes();
             let group = [239, 2, high, low].into();
-            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, now);
+            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, LIFETIME, now);
             now += Duration::from_millis(1);
         }
         let mut looks = 0;
@@ -250,7 +277,7 @@ mod tests {
     fn what_does_not_leave_its_link_or_is_too_much_is_refused() {
         let (mut asked, now) = (Asked::default(), Instant::now());
         let local = Record { kind: Kind::ModeIsExclude, group: [224, 0, 0, 251].into(), sources: Sources::NONE };
-        asked.record(&local, now);
+        asked.record(&local, LIFETIME, now);
         assert_eq!(asked.group_count(), 0);
         let many: Vec<u8> = (0..100).collect();
         assert_eq!(say(&mut asked, Kind::AllowNewSources, &many, now).len(), 64);
@@ -258,7 +285,7 @@ mod tests {
         for number in 0..20_000_u16 {
             let [high, low] = number.to_be_bytes();
             let group = [239, 2, high, low].into();
-            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, now);
+            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, LIFETIME, now);
         }
         assert_eq!(asked.group_count(), GROUPS_MAX);
     }

@@ -8,6 +8,7 @@ pub mod policy;
 pub mod recent;
 pub mod workbench;
 
+mod asker;
 mod egress;
 mod followed;
 mod ingress;
@@ -21,7 +22,7 @@ use std::collections::hash_map::RandomState;
 use std::ffi::CStr;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
@@ -29,8 +30,9 @@ use crate::sys::epoll::Readable;
 use crate::sys::option::Family;
 use crate::tunnel::fixed::{self, Tunnel};
 use crate::tunnel::ip::Packet;
-use crate::tunnel::listener;
+use crate::tunnel::listener::{self, Version};
 use crate::tunnel::too_big::Teller;
+use asker::Asker;
 use counters::Counters;
 use course::Course;
 use egress::{BATCH, Egress};
@@ -51,6 +53,8 @@ const EGRESS: u64 = 3 << 32;
 /// How many batches at most are taken in before what has come out of the tunnel goes on: as many as a full
 /// socket holds.
 const CATCH_UP: usize = 128;
+/// How often the other end is answered at most.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(500);
 
 /// As many descriptors as are looked at in one go.
 const READY: usize = 64;
@@ -74,6 +78,10 @@ pub struct Bridge {
     ingress: Option<Ingress>,
     egress: Option<Egress>,
     querier: Option<Querier>,
+    /// Asks the other end, where what it asks for counts.
+    asker: Option<Asker>,
+    /// When the other end was last told all, of each family.
+    told: [Option<Instant>; 2],
     /// Tells sources of what is too big to go in.
     teller: Option<Teller>,
     course: Course,
@@ -119,8 +127,10 @@ impl Bridge {
         let recent = Recent::new(is_faithful, RandomState::new(), now);
         let (counters, bench, places) = (Counters::default(), Workbench::default(), Vec::with_capacity(BATCH));
         let course = Course { policy, recent, counters, bench, places, side: Side::Interface };
+        let asker = ingress.as_mut().and_then(Ingress::asked).map(|_| Asker::new(now));
+        let told = [None; 2];
         let (arrived, ready) = (Vec::with_capacity(BATCH), Vec::with_capacity(READY));
-        Ok(Bridge { ingress, egress, querier, teller, course, arrived, readable, ready })
+        Ok(Bridge { ingress, egress, querier, asker, told, teller, course, arrived, readable, ready })
     }
 
     /// To wait on.
@@ -136,7 +146,8 @@ impl Bridge {
     /// When there is something to do by time.
     pub fn timer(&self) -> Option<Instant> {
         let ingress = self.ingress.as_ref().and_then(Ingress::timer);
-        ingress.into_iter().chain(self.querier.as_ref().map(Querier::timer)).min()
+        let asker = self.asker.as_ref().and_then(Asker::timer);
+        ingress.into_iter().chain(self.querier.as_ref().map(Querier::timer)).chain(asker).min()
     }
 
     /// Whether what leaves has the source and port that it came with.
@@ -182,6 +193,14 @@ impl Bridge {
             if querier.timer() <= now {
                 querier.handle_timeout(now, &mut self.course.counters, |packet| egress.send_one(packet));
             }
+        }
+        let repeats = self.querier.as_mut().map_or([false; 2], |querier| querier.repeats(now));
+        self.tell_all(tunnel, repeats, now);
+        if let Some(asker) = &mut self.asker {
+            // What isn't sent is asked again later.
+            asker.handle_timeout(now, |query| {
+                let _ = tunnel.send(&[IoSlice::new(query)], Deadline::Now, &mut 0);
+            });
         }
         if let Some(ingress) = &mut self.ingress {
             result = result.and(ingress.follow(now));
@@ -246,18 +265,29 @@ impl Bridge {
     fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<bool> {
         let mut came = false;
         loop {
-            let Bridge { course, ingress, arrived, .. } = self;
+            let Bridge { course, ingress, arrived, querier, asker, .. } = self;
+            let mut queried = [false; 2];
             arrived.clear();
-            let result =
-                tunnel.receive(BATCH, Deadline::Now, |place, bytes| match ingress.as_mut().and_then(Ingress::asked) {
-                    Some(asked) if is_to_link(bytes) => hear(asked, bytes, now, &mut course.counters),
-                    _ => arrived.push(place),
-                });
+            let result = tunnel.receive(BATCH, Deadline::Now, |place, bytes| {
+                let asked = ingress.as_mut().and_then(Ingress::asked);
+                if (asked.is_none() && querier.is_none()) || !is_to_link(bytes) {
+                    return arrived.push(place);
+                }
+                match (asks(bytes), asked) {
+                    (Some(families), _) if querier.is_some() => {
+                        let ([v4, v6], [also_v4, also_v6]) = (queried, families);
+                        queried = [v4 || also_v4, v6 || also_v6];
+                    }
+                    (None, Some(asked)) => hear(asked, asker, bytes, now, &mut course.counters),
+                    _ => course.counters.scope += 1,
+                }
+            });
             match result {
                 Ok(_) => came = true,
                 Err(Errno::EAGAIN) => return Ok(came),
                 Err(error) => return Err(error),
             }
+            self.answer(tunnel, queried, now);
             let caught_up = if self.arrived.is_empty() { Ok(()) } else { self.catch_up(tunnel, now) };
             self.course.begin(Side::Tunnel);
             for fixed::Place { slot, start, end } in self.arrived.drain(..) {
@@ -269,6 +299,24 @@ impl Bridge {
             // What is taken from the kernel doesn't show in the descriptor.
             if !tunnel.has_more() {
                 return Ok(came);
+            }
+        }
+    }
+
+    /// The other end asks, of some families.
+    fn answer(&mut self, tunnel: &mut Tunnel, queried: [bool; 2], now: Instant) {
+        let [v4, v6] = queried;
+        let [v4_told, v6_told] = self.told.map(|told| told.is_some_and(|told| now < told + ANSWER_INTERVAL));
+        self.tell_all(tunnel, [v4 && !v4_told, v6 && !v6_told], now);
+    }
+
+    /// Tells the other end what the hosts here ask for.
+    fn tell_all(&mut self, tunnel: &mut Tunnel, families: [bool; 2], now: Instant) {
+        let Bridge { querier: Some(querier), told, course, .. } = self else { return };
+        for ((is_due, told), is_v4) in families.into_iter().zip(told).zip([true, false]) {
+            if is_due {
+                *told = Some(now);
+                reports::tell_all(tunnel, &querier.current(is_v4, now), is_v4, &mut course.counters);
             }
         }
     }
@@ -353,12 +401,23 @@ fn is_to_link(bytes: &[u8]) -> bool {
     })
 }
 
+/// Of which family a general query is, if it is one.
+fn asks(bytes: &[u8]) -> Option<[bool; 2]> {
+    let packet = Packet::parse(bytes).ok()?;
+    let query = listener::parse_query(&packet).ok()?;
+    let is_v4 = packet.source.is_ipv4();
+    query.group.is_none().then_some([is_v4, !is_v4])
+}
+
 /// A report from behind the other end.
-fn hear(asked: &mut asked::Asked, bytes: &[u8], now: Instant, counters: &mut Counters) {
+fn hear(asked: &mut asked::Asked, asker: &mut Option<Asker>, bytes: &[u8], now: Instant, counters: &mut Counters) {
     match Packet::parse(bytes).and_then(|packet| listener::parse_report(&packet)) {
         Ok(report) => {
             counters.reports += 1;
-            report.records().for_each(|record| asked.record(&record, now));
+            if let Some(asker) = asker {
+                asker.heard(matches!(report.version, Version::Igmp1 | Version::Igmp2 | Version::Igmp3));
+            }
+            report.records().for_each(|record| asked.record(&record, asked::LIFETIME, now));
         }
         Err(_) => counters.scope += 1,
     }

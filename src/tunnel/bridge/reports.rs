@@ -2,14 +2,14 @@
 //! (RFC 3376, section 4.2.16; RFC 3810, section 5.2.15).
 
 use std::io::IoSlice;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::counters::Counters;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
 use crate::tunnel::fixed::Tunnel;
 use crate::tunnel::ip::Packet;
-use crate::tunnel::listener::{self, Record};
+use crate::tunnel::listener::{self, Kind, Record, Sources};
 
 /// Sends a host's report through the tunnel, in as many packets as it takes.
 pub fn pass_on(tunnel: &mut Tunnel, report: &[u8], counters: &mut Counters) {
@@ -32,8 +32,29 @@ fn pass_on_within(tunnel: &mut Tunnel, report: &[u8], limit: usize, counters: &m
     split(report, limit)?.iter().try_for_each(|part| send(tunnel, part, counters))
 }
 
+/// Tells the other end all that the hosts of one family ask for.
+pub fn tell_all(tunnel: &mut Tunnel, current: &[(IpAddr, bool, Vec<IpAddr>)], is_v4: bool, counters: &mut Counters) {
+    let mut records = Vec::new();
+    for (group, is_whole, sources) in current {
+        let record = |kind, sources| Record { kind, group: *group, sources };
+        if *is_whole {
+            records.push(record(Kind::ModeIsExclude, Sources::NONE));
+        }
+        if !sources.is_empty() {
+            records.push(record(Kind::ModeIsInclude, sources.as_slice().into()));
+        }
+    }
+    let host = if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let mut packets = Vec::new();
+    let built = listener::build_report(host, &records, tunnel.limits().0, &mut packets);
+    let sent = built.and_then(|()| packets.iter().try_for_each(|packet| send(tunnel, packet, counters)));
+    if let Err(error) = sent {
+        counters.lost(error);
+    }
+}
+
 /// Sends a report that fits.
-pub fn send(tunnel: &mut Tunnel, report: &[u8], counters: &mut Counters) -> Result<()> {
+fn send(tunnel: &mut Tunnel, report: &[u8], counters: &mut Counters) -> Result<()> {
     tunnel.send(&[IoSlice::new(report)], Deadline::Now, &mut 0)?;
     counters.reports += 1;
     Ok(())
@@ -50,7 +71,7 @@ fn split(report: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
 
 /// The address under which a host's records can be told again. MLD takes no other than a link-local one, or
 /// `::` (RFC 3810, section 5.2.13).
-pub fn reporter(host: IpAddr) -> IpAddr {
+fn reporter(host: IpAddr) -> IpAddr {
     match host {
         IpAddr::V6(v6) if !v6.is_unicast_link_local() => Ipv6Addr::UNSPECIFIED.into(),
         host => host,
@@ -60,7 +81,7 @@ pub fn reporter(host: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tunnel::listener::{Kind, Sources, build_report, parse_report};
+    use crate::tunnel::listener::{build_report, parse_report};
 
     /// Each record's kind, group and sources.
     fn said(packets: &[Vec<u8>]) -> Vec<(Kind, IpAddr, Vec<IpAddr>)> {
