@@ -1145,7 +1145,8 @@ struct castio_bridge_info {
      */
     uint64_t queries;
     /**
-     * Joins that were refused.
+     * Joins that were refused, or given up for newer ones: one host behind the other end has 2,500 groups at
+     * most, and all together 10,000.
      */
     uint64_t refused_joins;
     /**

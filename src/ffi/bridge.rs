@@ -285,7 +285,8 @@ pub struct castio_bridge_info {
     pub reports: u64,
     /// Queries sent.
     pub queries: u64,
-    /// Joins that were refused.
+    /// Joins that were refused, or given up for newer ones: one host behind the other end has 2,500 groups at
+    /// most, and all together 10,000.
     pub refused_joins: u64,
     /// How often a source was told that its packet is too big (ICMPv6).
     pub told_too_big: u64,

@@ -411,13 +411,13 @@ fn asks(bytes: &[u8]) -> Option<[bool; 2]> {
 
 /// A report from behind the other end.
 fn hear(asked: &mut asked::Asked, asker: &mut Option<Asker>, bytes: &[u8], now: Instant, counters: &mut Counters) {
-    match Packet::parse(bytes).and_then(|packet| listener::parse_report(&packet)) {
-        Ok(report) => {
+    match Packet::parse(bytes).and_then(|packet| Ok((packet.source, listener::parse_report(&packet)?))) {
+        Ok((host, report)) => {
             counters.reports += 1;
             if let Some(asker) = asker {
                 asker.heard(matches!(report.version, Version::Igmp1 | Version::Igmp2 | Version::Igmp3));
             }
-            report.records().for_each(|record| asked.record(&record, asked::LIFETIME, now));
+            report.records().for_each(|record| asked.record(&record, host, asked::LIFETIME, now));
         }
         Err(_) => counters.scope += 1,
     }

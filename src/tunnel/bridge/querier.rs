@@ -200,7 +200,7 @@ impl Querier {
                         mirror.handle_timeout(now);
                     }
                     let lifetime = if packet.source.is_ipv4() { self.v4.lifetime } else { self.v6.lifetime };
-                    report.records().for_each(|record| mirror.record(&record, lifetime, now));
+                    report.records().for_each(|record| mirror.record(&record, packet.source, lifetime, now));
                     mirror.take_changes();
                     for record in report.records().filter(|record| is_leave(record.kind) && scope_of(record.group) > 2)
                     {
