@@ -8,6 +8,7 @@ use castio::ffi::tunnel::*;
 use support::bridges::{Bridge, Lans, Wish, listener, pump};
 use support::hosts::{self, Host, Network};
 use support::link::{Kind, Watch};
+use support::packets::Header;
 use support::pair::{JOIN, LEAVE};
 use support::tunnels::{Inner, KINDS, OPTIONS, Tunnel, without_privilege};
 use support::udp::{Datagram, FAMILIES, Family, PORT, Udp};
@@ -185,6 +186,35 @@ fn what_the_receivers_ask_for_is_joined_and_left_at_the_source() {
 }
 
 #[test]
+fn what_has_a_link_local_source_stays_on_its_link() {
+    hosts::test(|network| {
+        let lans = Lans::new(network);
+        lans.source.address("eth0", &["169.254.7.7/16"]);
+        let wish = Wish { groups: Some("*"), ..IN };
+        let (a, b) = lans.bridges(CASTIO_TUNNEL_GRE_UDP, Family::V4, &wish, &OUT);
+        let link = format!("[fe80::9%{}]:0", lans.source.index("eth0"));
+        lans.source.ip("address add fe80::9/64 dev eth0 nodad");
+        for (family, local) in [(Family::V4, "169.254.7.7:0"), (Family::V6, link.as_str())] {
+            let group = family.group(1);
+            let receiver = lans.listener(family, &group);
+            let sender = lans.sender(family, 9);
+            sender.bind(local.parse().unwrap()).unwrap();
+            sender.send("stays", &group);
+            lans.sender(family, 9).send("goes", &group);
+            assert_eq!(texts(&until(&[&a, &b], &receiver, "goes")), ["goes"], "{family:?}");
+        }
+        assert_eq!((a.info().link_local, a.info().packets_in), (2, 2));
+        // Not out of the tunnel either, whoever has put it in. Between neighbours it may go.
+        let made = |source: &str, group: &str| {
+            Header::new(source.parse().unwrap(), group.parse().unwrap()).datagram([4000, PORT], &[1])
+        };
+        assert_eq!(a.tunnel.try_send(&[&made("fe80::9", "ff15::1")], 0).1, Err(Errno::EADDRNOTAVAIL));
+        a.tunnel.send(&[&made("169.254.7.7", "224.0.0.5"), &made("fe80::9", "ff02::5")]);
+        pump(&[&b], "both are dropped by scope", || b.info().scope == 2);
+    });
+}
+
+#[test]
 fn trains_and_fragments_cross_as_what_they_are() {
     hosts::test(|network| {
         let lans = Lans::new(network);
@@ -291,23 +321,29 @@ fn send_far(source: &Host, family: Family, group: &str) {
     });
 }
 
-/// Two LANs with two bridges side by side between them, all both ways.
-fn side_by_side(network: &Network, flags: u32) {
-    let [a1, a2, b1, b2, source, receiver] = two_ways(network);
+/// Two bridges side by side, both ways, between the hosts of [`two_ways`]: both ends of one, then of the other.
+fn ring<'h>([a1, a2, b1, b2, ..]: &'h [Host; 6], flags: u32) -> [Bridge<'h>; 4] {
     let wish = Wish { groups: Some("*"), ingress: Some("eth0"), egress: Some("eth0"), flags, ..IN };
     let bridge =
         |host, local, remote| Bridge::open(host, Tunnel::open(host, CASTIO_TUNNEL_UDP, local, remote, &OPTIONS), &wish);
-    let bridges = [
-        bridge(&a1, "10.31.0.1", "10.31.0.2"),
-        bridge(&b1, "10.31.0.2", "10.31.0.1"),
-        bridge(&a2, "10.32.0.1", "10.32.0.2"),
-        bridge(&b2, "10.32.0.2", "10.32.0.1"),
-    ];
+    [
+        bridge(a1, "10.31.0.1", "10.31.0.2"),
+        bridge(b1, "10.31.0.2", "10.31.0.1"),
+        bridge(a2, "10.32.0.1", "10.32.0.2"),
+        bridge(b2, "10.32.0.2", "10.32.0.1"),
+    ]
+}
+
+/// Two LANs with two bridges side by side between them, all both ways.
+fn side_by_side(network: &Network, flags: u32) {
+    let hosts = two_ways(network);
+    let bridges = ring(&hosts, flags);
+    let [.., source, receiver] = &hosts;
     let all: Vec<&Bridge<'_>> = bridges.iter().collect();
     for family in FAMILIES {
         let group = family.group(1);
-        let (there, here) = (listener(&receiver, family, &group), listener(&source, family, &group));
-        send_far(&source, family, &group);
+        let (there, here) = (listener(receiver, family, &group), listener(source, family, &group));
+        send_far(source, family, &group);
         // Until it is quiet: with what each does, nothing new comes for any.
         let mut quiet = 0;
         pump(&all, "it gets quiet", || {
@@ -334,6 +370,84 @@ fn bridges_side_by_side_do_not_storm() {
 #[test]
 fn bridges_side_by_side_that_send_as_themselves_do_not_storm() {
     hosts::test(|network| side_by_side(network, CASTIO_BRIDGE_OWN_DATAGRAMS));
+}
+
+#[test]
+fn what_comes_round_while_a_bridge_is_busy_stays_off_its_own_lan() {
+    const COUNT: usize = 150;
+    hosts::test(|network| {
+        let hosts = two_ways(network);
+        for flags in [0, CASTIO_BRIDGE_OWN_DATAGRAMS] {
+            let [a, b, busy, other] = &ring(&hosts, flags);
+            let [.., source, _] = &hosts;
+            for family in FAMILIES {
+                let group = family.group(1);
+                let here = listener(source, family, &group);
+                let sender = source.run(|| {
+                    let udp = Udp::new(family);
+                    support::bridges::set_ttl(&udp, family, 64);
+                    udp
+                });
+                if family == Family::V4 {
+                    source.ip("route replace 224.0.0.0/4 dev eth0");
+                } else {
+                    let index = i32::try_from(source.index("eth0")).unwrap();
+                    sender.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, index).unwrap();
+                }
+                (0..COUNT).for_each(|number| sender.send(&number.to_string(), &group));
+                // All of it waits at the tunnel before the busy one looks at its LAN.
+                let before = (busy.info(), other.info().packets_in);
+                pump(&[a, b, other], "it has come round", || other.info().packets_in == before.1 + COUNT as u64);
+                let went = |now: castio_bridge_info| now.packets_out + now.back - before.0.packets_out - before.0.back;
+                pump(&[busy], "it is out of the tunnel", || went(busy.info()) >= COUNT as u64);
+
+                assert_eq!(busy.info().packets_out, before.0.packets_out, "{family:?} {flags}");
+                pump(&[a, b, busy, other], "the sender's own copies", || here.arrived().is_empty());
+            }
+        }
+    });
+}
+
+#[test]
+fn equal_datagrams_of_several_senders_all_arrive() {
+    hosts::test(|network| {
+        let lans = Lans::new(network);
+        for flags in [0, CASTIO_BRIDGE_OWN_DATAGRAMS] {
+            let (into, out) = (Wish { groups: Some("*"), flags, ..IN }, Wish { flags, ..OUT });
+            let (a, b) = lans.bridges(CASTIO_TUNNEL_UDP, Family::V4, &into, &out);
+            for family in FAMILIES {
+                let group = family.group(1);
+                let receiver = lans.listener(family, &group);
+                let senders = [16, 12, 8].map(|ttl| lans.sender(family, ttl));
+                for _ in 0..5 {
+                    senders.iter().for_each(|sender| sender.send("beat", &group));
+                }
+                senders[0].send("end", &group);
+                assert_eq!(until(&[&a, &b], &receiver, "end").len(), 16, "{family:?} {flags}");
+            }
+            assert_eq!((a.info().back, b.info().back), (0, 0));
+        }
+    });
+}
+
+#[test]
+fn a_sender_that_moves_away_goes_on_being_heard() {
+    hosts::test(|network| {
+        let lans = Lans::new(network);
+        let (a, b) = lans.bridges(CASTIO_TUNNEL_UDP, Family::V4, &Wish { groups: Some("*"), ..IN }, &OUT);
+        for family in FAMILIES {
+            let group = family.group(1);
+            let (receiver, sender) = (lans.listener(family, &group), lans.sender(family, 16));
+            for ttl in [16, 12, 8] {
+                support::bridges::set_ttl(&sender, family, ttl);
+                (0..5).for_each(|_| sender.send("beat", &group));
+            }
+            sender.send("end", &group);
+            // One for each change may count as come round, where nothing tells equal datagrams apart.
+            let count = until(&[&a, &b], &receiver, "end").len();
+            assert!((14..=16).contains(&count), "{family:?}: {count}");
+        }
+    });
 }
 
 #[test]

@@ -9,6 +9,7 @@ use castio::ffi::tunnel::*;
 use castio::tunnel::gre;
 use castio::tunnel::ip::{Packet, protocol};
 use support::hosts;
+use support::packets::Header;
 use support::tunnels::{Capture, Inner, KINDS, OPTIONS, Path, Tunnel};
 use support::udp::{FAMILIES, Family};
 
@@ -225,8 +226,10 @@ fn what_is_no_packet_stops_the_list_at_its_place() {
             packet[10..12].copy_from_slice(&sum.to_be_bytes());
             packet
         };
+        let from_link = Header::new([169, 254, 1, 2].into(), [239, 1, 2, 3].into()).datagram([4000, 5000], &[1]);
         let too_big = Inner { payload_len: 1443, ..Inner::new(Family::V4) }.packet();
-        let bad: [(&[u8], Errno); 5] = [
+        let bad: [(&[u8], Errno); 6] = [
+            (&from_link, Errno::EADDRNOTAVAIL),
             (&[], Errno::EBADMSG),
             (b"not a packet at all", Errno::EBADMSG),
             (&good[..127], Errno::EBADMSG),
@@ -238,7 +241,7 @@ fn what_is_no_packet_stops_the_list_at_its_place() {
             assert_eq!(b.receive(2), [good.clone(), good.clone()]);
         }
         let info = a.info();
-        assert_eq!((info.out_malformed, info.out_loop, info.out_too_big), (3, 1, 1));
+        assert_eq!((info.out_malformed, info.out_loop, info.out_too_big, info.out_link_local), (3, 1, 1, 1));
         assert_eq!((info.mtu, info.whole, info.payload_v4, info.payload_v6), (1470, 1470, 1442, 1422));
         // What lies behind the packet isn't sent.
         a.send(&[[&good[..], b"behind"].concat()]);

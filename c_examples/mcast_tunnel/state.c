@@ -9,14 +9,15 @@ static const struct counter bridge_counters[] = {
     BRIDGE(packets_in), BRIDGE(bytes_in), BRIDGE(packets_out), BRIDGE(bytes_out), BRIDGE(not_multicast),
     BRIDGE(scope), BRIDGE(ttl), BRIDGE(back), BRIDGE(unwanted), BRIDGE(malformed), BRIDGE(too_big),
     BRIDGE(cut), BRIDGE(not_udp), BRIDGE(no_room), BRIDGE(failed), BRIDGE(buffer), BRIDGE(reports),
-    BRIDGE(queries), BRIDGE(refused_joins), BRIDGE(told_too_big),
+    BRIDGE(queries), BRIDGE(refused_joins), BRIDGE(told_too_big), BRIDGE(link_local),
 };
 
 static const struct counter tunnel_counters[] = {
     TUNNEL(packets_out), TUNNEL(bytes_out), TUNNEL(packets_in), TUNNEL(bytes_in), TUNNEL(out_malformed),
     TUNNEL(out_too_big), TUNNEL(out_loop), TUNNEL(unreachable), TUNNEL(in_stranger), TUNNEL(in_malformed),
     TUNNEL(in_protocol), TUNNEL(in_key), TUNNEL(in_checksum), TUNNEL(in_sequence), TUNNEL(in_inner),
-    TUNNEL(in_congestion), TUNNEL(in_ttl), TUNNEL(in_buffer),
+    TUNNEL(in_congestion), TUNNEL(in_ttl), TUNNEL(in_buffer), TUNNEL(out_link_local),
+    TUNNEL(in_link_local),
 };
 
 /* A tunnel without a route says what it said before. */

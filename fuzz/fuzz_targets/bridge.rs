@@ -10,7 +10,7 @@ use castio::tunnel::bridge::asked::{Asked, Change, LAST_CALL, LIFETIME};
 use castio::tunnel::bridge::counters::Counters;
 use castio::tunnel::bridge::course::Course;
 use castio::tunnel::bridge::policy::Policy;
-use castio::tunnel::bridge::recent::Recent;
+use castio::tunnel::bridge::recent::{Recent, Side};
 use castio::tunnel::bridge::workbench::{Lack, Place, Workbench};
 use castio::tunnel::ip::Packet;
 use castio::tunnel::listener::{self, Kind, Record, Sources};
@@ -121,10 +121,10 @@ fn course(feed: &mut Feed<'_>) {
     let policy = Policy { least_scope: 3 + feed.u8() % 12, least_ttl: 2 + feed.u8() % 8 };
     let recent = Recent::new(feed.bool(), RandomState::new(), now);
     let mut course =
-        Course { policy, recent, counters: Counters::default(), bench: Workbench::default(), places: Vec::new() };
+        Course { policy, recent, counters: Counters::default(), bench: Workbench::default(), places: Vec::new(), side: Side::Tunnel };
     let mtu = usize::from(feed.u16());
     while !feed.is_empty() {
-        course.begin();
+        course.begin(Side::Tunnel);
         let lack = match feed.below(3) {
             0 => Lack::Nothing,
             1 => Lack::Checksum,

@@ -69,7 +69,10 @@ pub struct castio_bridge_options {
 /// must be a list and each have a port, and what comes out leaves as this host's own datagrams.
 ///
 /// Circles are broken: what a bridge has put on an interface it doesn't take in, and a packet that comes
-/// again within 3 seconds, with less TTL than before, has come round and is dropped. IPv4 packets that are
+/// again within 3 seconds, with less TTL than before, has come round and is dropped. A sender whose datagrams are
+/// all equal (heartbeats) and have no IPv4 identification loses one when its TTL at arrival shrinks: that looks
+/// the same. Datagrams that bridges send as their own leave from ports 0xc0c5, 0xc1c5 and so on to 0xffc5, by
+/// which other bridges know them; of those, equal ones that several hosts have sent can't be told apart. IPv4 packets that are
 /// too big and may be fragmented are (before they go in, unless the tunnel has CASTIO_TUNNEL_FRAGMENT).
 ///
 /// Other packets that are too big are dropped and counted. With CAP_NET_RAW the source of one of IPv6 that
@@ -77,6 +80,11 @@ pub struct castio_bridge_options {
 /// then fragments what it sends to that group, and the sender may hear of it by IPV6_RECVERR. A /64 is told
 /// 10 times at once and 10 times a second at most, all together 100 times. IPv4 has no such message for what
 /// goes to a group, but from an AMT relay, and of what is too big for the egress interface nobody is told.
+///
+/// With groups NULL the other end is asked at once what its hosts listen to, and again, 125 seconds apart at the
+/// most, until it answers. It knows what they have reported to it. One that has itself just begun asks them
+/// first, which takes up to 10 seconds. What no report tells can't be known: a host that has gone without a word
+/// counts for 260 seconds, or longer where another querier asks more seldom.
 ///
 /// Interfaces may go and come. One that is made anew, with whatever index, that goes down and up, or gets
 /// its name back, is used again from the next castio_bridge_process on: groups are joined, and hosts asked,
@@ -280,7 +288,7 @@ pub struct castio_bridge_info {
     pub unwanted: u64,
     /// Dropped: can't be.
     pub malformed: u64,
-    /// Dropped: too big, and not to be fragmented.
+    /// Dropped: too big, and not to be fragmented. A report (IGMP, MLD) is split by its records instead.
     pub too_big: u64,
     /// Fragmented, to fit.
     pub cut: u64,
@@ -296,10 +304,13 @@ pub struct castio_bridge_info {
     pub reports: u64,
     /// Queries sent.
     pub queries: u64,
-    /// Joins that were refused.
+    /// Joins that were refused, or given up for newer ones: one host behind the other end has 2,500 groups at
+    /// most, and all together 10,000.
     pub refused_joins: u64,
     /// How often a source was told that its packet is too big (ICMPv6).
     pub told_too_big: u64,
+    /// Dropped: from a link-local address, which no router forwards (RFC 3927, RFC 4291).
+    pub link_local: u64,
 }
 
 /// Tells what a bridge has carried so far, and what not, and why. No system call.
@@ -352,5 +363,6 @@ fn filled(bridge: &mut Bridge, struct_size: usize) -> castio_bridge_info {
         queries: counters.queries,
         refused_joins: counters.refused_joins,
         told_too_big: counters.told_too_big,
+        link_local: counters.link_local,
     }
 }

@@ -185,6 +185,8 @@ pub unsafe extern "C" fn castio_tunnel_close(tunnel: *mut castio_tunnel) {
 /// -EBUSY: another call is in the handle.
 /// -EBADMSG: it isn't a packet, or its TTL or hop limit is 0.
 /// -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
+/// -EADDRNOTAVAIL: it comes from a link-local address and goes beyond its link, as no router lets it (RFC 3927,
+///   section 2.7; RFC 4291, section 2.5.6). IGMP, MLD and what goes to an address of the link itself may.
 /// -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
 /// -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.
 /// -EFAULT: tunnel or packets is NULL, or a packet with a length is. -EINVAL: a length is over SSIZE_MAX.

@@ -64,6 +64,10 @@ pub struct castio_tunnel_info {
     pub in_ttl: u64,
     /// Dropped by the kernel: there was no more room in the socket.
     pub in_buffer: u64,
+    /// Not sent, -EADDRNOTAVAIL: from a link-local address to beyond its link.
+    pub out_link_local: u64,
+    /// Dropped: from a link-local address to beyond its link.
+    pub in_link_local: u64,
 }
 
 /// Tells what fits into a tunnel: connect() and getsockopt(IP_MTU) on a socket that the handle has for
@@ -123,5 +127,7 @@ fn filled(tunnel: &Tunnel, sizes: Sizes, struct_size: usize) -> castio_tunnel_in
         in_congestion: counters.congestion,
         in_ttl: counters.ttl,
         in_buffer: counters.buffer,
+        out_link_local: counters.out_link_local,
+        in_link_local: counters.link_local,
     }
 }

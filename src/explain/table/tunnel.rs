@@ -72,6 +72,9 @@ rows! {
         => "packet *done is too big for the tunnel, and may not be cut."
         => "Send smaller ones: castio_tunnel_info tells what fits. Or open the tunnel with CASTIO_TUNNEL_FRAGMENT, if \
             the packet is IPv4 without DF.";
+    EADDRNOTAVAIL: "tunnel_send"
+        => "packet *done comes from a link-local address (169.254/16, fe80::/10), and goes beyond its link."
+        => "Give the sender an address that is valid beyond its link; go on behind *done to leave the packet out.";
     ELOOP: "tunnel_send"
         => "packet *done comes from the tunnel's other end or goes to it, and would go in circles."
         => "Keep the tunnel's own packets out of what is sent through it; go on behind *done.";

@@ -4,6 +4,7 @@
 //! out: those come along, and their receivers leave them out themselves. The other end asks its hosts
 //! after each leave, so what nobody confirms soon is over.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -23,11 +24,17 @@ const LOOK_LEAST: Duration = Duration::from_secs(1);
 
 /// As many as the kernel's limits let one join, roughly.
 const GROUPS_MAX: usize = 10_000;
+/// As many as one host asks for: so that it can't take the room of all others.
+const GROUPS_EACH: usize = GROUPS_MAX / 4;
 const SOURCES_MAX: usize = 64;
 
 /// A group that is asked for.
-#[derive(Default)]
 struct Wanted {
+    /// The host that has asked first, and when it last has.
+    asker: IpAddr,
+    said: Instant,
+    /// Another one that has.
+    other: Option<(IpAddr, Instant)>,
     /// Until when it is wanted whole.
     whole: Option<Instant>,
     sources: HashMap<IpAddr, Instant>,
@@ -46,6 +53,8 @@ pub enum Change {
 #[derive(Default)]
 pub struct Asked {
     groups: HashMap<IpAddr, Wanted>,
+    /// The groups of each host, the one that it hasn't asked for for longest first.
+    askers: HashMap<IpAddr, BTreeSet<(Instant, IpAddr)>>,
     changes: Vec<Change>,
     /// Nothing is over before.
     next: Option<Instant>,
@@ -54,13 +63,21 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What a report says of a group.
-    pub fn record(&mut self, record: &Record<'_>, now: Instant) {
+    /// What a report says of a group. Unless it is said again, it is over after this time.
+    pub fn record(&mut self, record: &Record<'_>, asker: IpAddr, lifetime: Duration, now: Instant) {
         let group = record.group;
         if scope_of(group) <= 2 {
             return;
         }
-        let until = now + LIFETIME;
+        let is_wish = match record.kind {
+            Kind::ModeIsExclude | Kind::ChangeToExclude => true,
+            Kind::BlockOldSources => false,
+            _ => !record.sources.is_empty(),
+        };
+        if is_wish {
+            self.make_room(group, asker, now);
+        }
+        let until = now + lifetime;
         match record.kind {
             Kind::ModeIsExclude | Kind::ChangeToExclude => self.want(Key { group, source: None }, until),
             Kind::ModeIsInclude | Kind::AllowNewSources => self.want_sources(record, until),
@@ -84,13 +101,53 @@ impl Asked {
         self.next = Some(self.next.map_or(time, |next| next.min(time)));
     }
 
-    fn want(&mut self, key: Key, until: Instant) {
-        self.look_at(until);
-        if !self.groups.contains_key(&key.group) && self.groups.len() >= GROUPS_MAX {
-            self.refused += 1;
+    /// A place for a group, which others give up if need be: the host's own, or those of whoever has most.
+    fn make_room(&mut self, group: IpAddr, asker: IpAddr, now: Instant) {
+        if let Some(wanted) = self.groups.get_mut(&group) {
+            if wanted.asker != asker {
+                wanted.other = Some((asker, now));
+                return;
+            }
+            let own = self.askers.entry(asker).or_default();
+            own.remove(&(wanted.said, group));
+            own.insert((now, group));
+            wanted.said = now;
             return;
         }
-        let wanted = self.groups.entry(key.group).or_default();
+        // Without an address it is the other end itself, which tells what several have asked for.
+        if !asker.is_unspecified() && self.askers.get(&asker).is_some_and(|own| own.len() >= GROUPS_EACH) {
+            self.give_up_oldest(asker, true, now);
+        }
+        while self.groups.len() >= GROUPS_MAX {
+            let most = self.askers.iter().max_by_key(|(_, own)| own.len()).map(|(host, _)| *host);
+            let Some(host) = most else { break };
+            self.give_up_oldest(host, false, now);
+        }
+        self.askers.entry(asker).or_default().insert((now, group));
+        let wanted = Wanted { asker, said: now, other: None, whole: None, sources: HashMap::default() };
+        self.groups.insert(group, wanted);
+    }
+
+    /// Gives up what a host hasn't asked for for longest. What another asks for, too, may be left to that one.
+    fn give_up_oldest(&mut self, asker: IpAddr, may_be_left: bool, now: Instant) {
+        let Some((_, group)) = self.askers.get_mut(&asker).and_then(BTreeSet::pop_first) else { return };
+        let Some(wanted) = self.groups.get_mut(&group) else { return };
+        let other = wanted.other.take().filter(|(_, said)| may_be_left && now < *said + LIFETIME);
+        if let Some((host, said)) = other {
+            (wanted.asker, wanted.said) = (host, said);
+            self.askers.entry(host).or_default().insert((said, group));
+            return;
+        }
+        self.refused += 1;
+        let Some(wanted) = self.groups.remove(&group) else { return };
+        let whole = wanted.whole.map(|_| None);
+        let sources = wanted.sources.into_keys().map(Some);
+        self.changes.extend(whole.into_iter().chain(sources).map(|source| Change::Leave(Key { group, source })));
+    }
+
+    fn want(&mut self, key: Key, until: Instant) {
+        self.look_at(until);
+        let Some(wanted) = self.groups.get_mut(&key.group) else { return };
         let is_new = match key.source {
             None => wanted.whole.replace(until).is_none(),
             Some(source) if wanted.sources.contains_key(&source) || wanted.sources.len() < SOURCES_MAX => {
@@ -126,7 +183,7 @@ impl Asked {
 
     /// Ends what is over. All is looked at, once a second at most.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let Asked { groups, changes, .. } = self;
+        let Asked { groups, changes, askers, .. } = self;
         groups.retain(|group, wanted| {
             if wanted.whole.is_some_and(|until| until <= now) {
                 wanted.whole = None;
@@ -139,8 +196,13 @@ impl Asked {
                 }
                 stays
             });
-            wanted.whole.is_some() || !wanted.sources.is_empty()
+            let stays = wanted.whole.is_some() || !wanted.sources.is_empty();
+            if let Some(own) = askers.get_mut(&wanted.asker).filter(|_| !stays) {
+                own.remove(&(wanted.said, *group));
+            }
+            stays
         });
+        askers.retain(|_, own| !own.is_empty());
         let times = groups.values().flat_map(|wanted| wanted.sources.values().chain(&wanted.whole));
         self.next = times.min().map(|next| *next.max(&(now + LOOK_LEAST)));
     }
@@ -153,6 +215,19 @@ impl Asked {
     /// Whether a packet is asked for.
     pub fn wants(&self, group: IpAddr, source: IpAddr) -> bool {
         self.groups.get(&group).is_some_and(|wanted| wanted.whole.is_some() || wanted.sources.contains_key(&source))
+    }
+
+    /// What is asked for of one family: each group, whether it is wanted whole, and its sources. Without what
+    /// somebody has left, unless others have said since that they stay.
+    pub fn current(&self, is_v4: bool, now: Instant) -> Vec<(IpAddr, bool, Vec<IpAddr>)> {
+        let stays = |until: &Instant| *until > now + LAST_CALL;
+        let of_family = self.groups.iter().filter(|(group, _)| group.is_ipv4() == is_v4);
+        of_family
+            .map(|(group, wanted)| {
+                let sources = wanted.sources.iter().filter(|(_, until)| stays(until)).map(|(source, _)| *source);
+                (*group, wanted.whole.as_ref().is_some_and(stays), sources.collect())
+            })
+            .collect()
     }
 
     /// How many groups are asked for.
@@ -170,6 +245,8 @@ mod tests {
     use super::*;
     use crate::tunnel::listener::Sources;
 
+    const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
     const GROUP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(239, 1, 2, 3));
 
     fn source(number: u8) -> IpAddr {
@@ -178,7 +255,7 @@ mod tests {
 
     fn say(asked: &mut Asked, kind: Kind, numbers: &[u8], now: Instant) -> Vec<Change> {
         let sources: Vec<IpAddr> = numbers.iter().map(|number| source(*number)).collect();
-        asked.record(&Record { kind, group: GROUP, sources: Sources::from(sources.as_slice()) }, now);
+        asked.record(&Record { kind, group: GROUP, sources: Sources::from(sources.as_slice()) }, HOST, LIFETIME, now);
         asked.take_changes()
     }
 
@@ -216,6 +293,20 @@ mod tests {
     }
 
     #[test]
+    fn another_is_told_what_stays_and_not_what_was_left() {
+        let (mut asked, now) = (Asked::default(), Instant::now());
+        say(&mut asked, Kind::ModeIsExclude, &[], now);
+        say(&mut asked, Kind::AllowNewSources, &[1, 2], now);
+        assert_eq!(asked.current(false, now), []);
+        say(&mut asked, Kind::BlockOldSources, &[1], now);
+        assert_eq!(asked.current(true, now), [(GROUP, true, vec![source(2)])]);
+        say(&mut asked, Kind::ChangeToInclude, &[], now);
+        assert_eq!(asked.current(true, now), [(GROUP, false, vec![])]);
+        say(&mut asked, Kind::ModeIsExclude, &[], now);
+        assert_eq!(asked.current(true, now), [(GROUP, true, vec![])]);
+    }
+
+    #[test]
     fn sources_come_and_go_one_by_one() {
         let (mut asked, now) = (Asked::default(), Instant::now());
         assert_eq!(say(&mut asked, Kind::AllowNewSources, &[1, 2], now).len(), 2);
@@ -231,10 +322,10 @@ mod tests {
     fn many_that_end_one_after_the_other_are_looked_at_once_a_second() {
         let (mut asked, mut now) = (Asked::default(), Instant::now());
         let end = now + LIFETIME + Duration::from_secs(7);
-        for number in 0..5000_u16 {
+        for number in 0..2000_u16 {
             let [high, low] = number.to_be_bytes();
             let group = [239, 2, high, low].into();
-            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, now);
+            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, HOST, LIFETIME, now);
             now += Duration::from_millis(1);
         }
         let mut looks = 0;
@@ -242,7 +333,7 @@ mod tests {
             asked.handle_timeout(next);
             looks += 1;
         }
-        assert_eq!((asked.group_count(), asked.take_changes().len()), (0, 10_000));
+        assert_eq!((asked.group_count(), asked.take_changes().len()), (0, 4000));
         assert!(looks < 10, "{looks}");
     }
 
@@ -250,16 +341,47 @@ mod tests {
     fn what_does_not_leave_its_link_or_is_too_much_is_refused() {
         let (mut asked, now) = (Asked::default(), Instant::now());
         let local = Record { kind: Kind::ModeIsExclude, group: [224, 0, 0, 251].into(), sources: Sources::NONE };
-        asked.record(&local, now);
+        asked.record(&local, HOST, LIFETIME, now);
         assert_eq!(asked.group_count(), 0);
         let many: Vec<u8> = (0..100).collect();
         assert_eq!(say(&mut asked, Kind::AllowNewSources, &many, now).len(), 64);
         assert_eq!(asked.refused, 36);
-        for number in 0..20_000_u16 {
-            let [high, low] = number.to_be_bytes();
-            let group = [239, 2, high, low].into();
-            asked.record(&Record { kind: Kind::ModeIsExclude, group, sources: Sources::NONE }, now);
+    }
+
+    #[test]
+    fn a_host_that_asks_for_too_much_loses_its_own_oldest() {
+        let (mut asked, now) = (Asked::default(), Instant::now());
+        let group = |number: usize| -> IpAddr { [239, 2, (number / 256) as u8, number as u8].into() };
+        let mut ask = |asked: &mut Asked, number, host, at| {
+            let record = Record { kind: Kind::ModeIsExclude, group: group(number), sources: Sources::NONE };
+            asked.record(&record, host, LIFETIME, now + Duration::from_millis(at));
+        };
+        ask(&mut asked, 60_000, OTHER, 0);
+        for number in 0..20_000 {
+            ask(&mut asked, number, HOST, number as u64);
+            if number == 0 {
+                ask(&mut asked, 0, OTHER, 1);
+            }
+        }
+        // The other host's two stay, though one of them was the first host's at first.
+        assert_eq!((asked.group_count(), asked.refused as usize), (GROUPS_EACH + 2, 20_000 - GROUPS_EACH - 1));
+        for (number, is_wanted) in [(60_000, true), (0, true), (1, false), (20_000 - GROUPS_EACH, true)] {
+            assert_eq!(asked.wants(group(number), source(1)), is_wanted, "{number}");
+        }
+        let leaves = asked.take_changes().into_iter().filter(|change| matches!(change, Change::Leave(_))).count();
+        assert_eq!(leaves as u64, asked.refused);
+        // With all room taken, whoever has most gives way.
+        for host in 10..20_u8 {
+            for number in 0..GROUPS_EACH {
+                ask(
+                    &mut asked,
+                    20_000 + usize::from(host - 10) * GROUPS_EACH + number,
+                    [10, 0, 0, host].into(),
+                    30_000,
+                );
+            }
         }
         assert_eq!(asked.group_count(), GROUPS_MAX);
+        assert!(asked.wants(group(60_000), source(1)));
     }
 }

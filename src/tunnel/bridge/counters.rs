@@ -1,6 +1,7 @@
 //! What a bridge has forwarded, and what not, and why.
 
 use super::policy::Stop;
+use crate::error::Errno;
 use crate::tunnel::fixed::counters::Traffic;
 
 /// Counts, from the opening on.
@@ -14,6 +15,8 @@ pub struct Counters {
     pub not_multicast: u64,
     /// To a group that doesn't reach so far.
     pub scope: u64,
+    /// From a link-local address.
+    pub link_local: u64,
     /// With too little TTL left.
     pub ttl: u64,
     /// That had come round.
@@ -50,7 +53,20 @@ impl Counters {
         *match stop {
             Stop::NotMulticast => &mut self.not_multicast,
             Stop::Scope => &mut self.scope,
+            Stop::LinkLocal => &mut self.link_local,
             Stop::Ttl => &mut self.ttl,
+        } += 1;
+    }
+
+    /// A packet that the tunnel or the kernel has refused.
+    pub fn lost(&mut self, error: Errno) {
+        *match error {
+            Errno::EMSGSIZE => &mut self.too_big,
+            Errno::EBADMSG => &mut self.malformed,
+            Errno::ELOOP => &mut self.back,
+            Errno::EADDRNOTAVAIL => &mut self.link_local,
+            Errno::EAGAIN | Errno::ENOBUFS => &mut self.no_room,
+            _ => &mut self.failed,
         } += 1;
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::counters::Counters;
 use super::policy::Policy;
-use super::recent::Recent;
+use super::recent::{Recent, Side};
 use super::workbench::{self, Lack, Place, Workbench};
 use crate::error::Errno;
 use crate::tunnel::ip::{self, Packet};
@@ -21,11 +21,14 @@ pub struct Course {
     pub bench: Workbench,
     /// Those that go on.
     pub places: Vec<Place>,
+    /// By which side the batch has come.
+    pub side: Side,
 }
 
 impl Course {
     /// Begins a batch.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, side: Side) {
+        self.side = side;
         self.bench.clear();
         self.places.clear();
     }
@@ -62,17 +65,17 @@ impl Course {
     /// A datagram's packet that was made on the workbench, with the TTL that it came with.
     pub fn take_made(&mut self, place: Place, ttl: u8, now: Instant) {
         let Place::Made(start, end) = place else { return };
-        let Course { policy, recent, counters, bench, places } = self;
+        let Course { policy, recent, counters, bench, places, side } = self;
         let Ok(packet) = Packet::parse(bench.get(start, end)) else { return };
         match policy.admit(&Packet { ttl, ..packet }) {
             Err(stop) => counters.stopped(stop),
-            Ok(()) if recent.is_back(&packet, ttl, now) => counters.back += 1,
+            Ok(()) if recent.is_back(&packet, ttl, *side, now) => counters.back += 1,
             Ok(()) => places.push(place),
         }
     }
 
     fn cut_train(&mut self, bytes: &[u8], size: usize, ttl: u8, now: Instant) -> bool {
-        let Course { recent, counters, bench, places, .. } = self;
+        let Course { recent, counters, bench, places, side, .. } = self;
         let before = places.len();
         if bench.cut_train(bytes, size, |place| places.push(place)).is_err() {
             return false;
@@ -84,7 +87,7 @@ impl Course {
             if index <= before {
                 return true;
             }
-            let is_back = Packet::parse(bench.get(start, end)).is_ok_and(|one| recent.is_back(&one, ttl, now));
+            let is_back = Packet::parse(bench.get(start, end)).is_ok_and(|one| recent.is_back(&one, ttl, *side, now));
             counters.back += u64::from(is_back);
             !is_back
         });
@@ -92,7 +95,7 @@ impl Course {
     }
 
     fn is_new(&mut self, bytes: &[u8], ttl: u8, now: Instant) -> bool {
-        let is_back = Packet::parse(bytes).is_ok_and(|packet| self.recent.is_back(&packet, ttl, now));
+        let is_back = Packet::parse(bytes).is_ok_and(|packet| self.recent.is_back(&packet, ttl, self.side, now));
         self.counters.back += u64::from(is_back);
         !is_back
     }

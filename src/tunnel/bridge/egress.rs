@@ -4,11 +4,12 @@
 use std::array;
 use std::ffi::CStr;
 use std::io::IoSlice;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::counters::Counters;
 use super::followed::{Followed, News};
+use super::mark;
 use super::workbench::{Place, Workbench};
 use crate::datagram::buffer;
 use crate::datagram::send::{Datagram, Datagrams, Manner, Options, Sender};
@@ -259,6 +260,13 @@ fn open_socket(family: Family, interface: u32, is_raw: bool) -> Result<OwnedFd> 
         Family::V4 if is_raw => IntOption::IPV4_HEADER_INCLUDED.set(fd, 1)?,
         Family::V6 if !is_raw => IntOption::IPV6_ONLY.set(fd, 1)?,
         _ => {}
+    }
+    if !is_raw {
+        let any = match family {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        mark::bind(fd, any)?;
     }
     set_interface(fd, family, interface, is_raw)?;
     let _ = buffer::set_send(fd, SEND_BUFFER);

@@ -11,6 +11,7 @@ use super::course::Course;
 use super::followed::{Followed, News};
 use super::groups::Groups;
 use super::joins::{self, Joins};
+use super::recent::Side;
 use super::workbench::{Datagram, Lack};
 use crate::datagram::buffer;
 use crate::datagram::receive::Reader;
@@ -26,7 +27,8 @@ use crate::sys::sockaddr::SocketAddress;
 use crate::sys::socket;
 use crate::tunnel::ip::{Packet, protocol};
 
-const SLOTS: usize = 64;
+/// Packets that are taken at a time.
+pub const SLOTS: usize = 64;
 /// The largest packet or train, with what stands before it.
 const SLOT_SIZE: usize = 65_536 + 64;
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -197,13 +199,18 @@ impl Ingress {
         asked + self.joins.as_ref().map_or(0, |joins| joins.refused)
     }
 
-    /// Reads a batch from what the number among [`Ingress::fds`] stands for.
-    pub fn read(&mut self, number: usize, course: &mut Course, now: Instant) -> Result<()> {
-        course.begin();
+    /// How many of [`Ingress::fds`] are for packets.
+    pub fn door_count(&self) -> usize {
+        self.doors.len()
+    }
+
+    /// Reads a batch from what the number among [`Ingress::fds`] stands for; how many packets were there.
+    pub fn read(&mut self, number: usize, course: &mut Course, now: Instant) -> Result<usize> {
+        course.begin(Side::Interface);
         match self.doors.get(number) {
             Some(Door::Packets { .. }) => self.read_packets(number, course, now),
             Some(Door::Datagrams { .. }) => self.read_datagrams(number, course, now),
-            None => self.news(),
+            None => self.news().map(|()| 0),
         }
     }
 
@@ -216,19 +223,20 @@ impl Ingress {
         joined
     }
 
-    fn read_packets(&mut self, number: usize, course: &mut Course, now: Instant) -> Result<()> {
+    fn read_packets(&mut self, number: usize, course: &mut Course, now: Instant) -> Result<usize> {
         let Ingress { doors, reader, wanted, followed, .. } = self;
         let interface = followed.index();
-        let Some(Door::Packets { socket, drops }) = doors.get_mut(number) else { return Ok(()) };
+        let Some(Door::Packets { socket, drops }) = doors.get_mut(number) else { return Ok(0) };
         reader.clear();
         match reader.fill(socket.as_fd()) {
             // A packet that the kernel can't describe is dropped by it.
-            Err(Errno::EAGAIN | Errno::EINVAL | Errno::ENETDOWN) => return Ok(()),
+            Err(Errno::EAGAIN | Errno::EINVAL | Errno::ENETDOWN) => return Ok(0),
             result => result?,
         }
+        let count = reader.filled();
         loop {
             let slot = reader.position();
-            let Some(view) = reader.next_view(drops) else { return Ok(()) };
+            let Some(view) = reader.next_view(drops) else { return Ok(count) };
             let (len, is_cut) = (view.len, view.len < view.true_len);
             course.counters.buffer += u64::from(view.drops);
             let Some(link) = reader.link(slot).filter(|link| Some(link.interface) == interface) else { continue };
@@ -248,8 +256,8 @@ impl Ingress {
         }
     }
 
-    fn read_datagrams(&mut self, number: usize, course: &mut Course, now: Instant) -> Result<()> {
-        let Some(Door::Datagrams { manager, port }) = self.doors.get_mut(number) else { return Ok(()) };
+    fn read_datagrams(&mut self, number: usize, course: &mut Course, now: Instant) -> Result<usize> {
+        let Some(Door::Datagrams { manager, port }) = self.doors.get_mut(number) else { return Ok(0) };
         let port = *port;
         let result = manager.receive(BATCH, Deadline::Now, |view| {
             let (told, payload) = (view.packet.told, view.bytes());
@@ -271,7 +279,8 @@ impl Ingress {
             }
         });
         match result {
-            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Ok(count) => Ok(count),
+            Err(Errno::EAGAIN) => Ok(0),
             Err(error) => Err(error),
         }
     }

@@ -8,17 +8,20 @@ pub mod policy;
 pub mod recent;
 pub mod workbench;
 
+mod asker;
 mod egress;
 mod followed;
 mod ingress;
 mod joins;
+mod mark;
 mod querier;
+mod reports;
 
 use std::array;
 use std::ffi::CStr;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
@@ -27,8 +30,9 @@ use crate::sys::epoll::Readable;
 use crate::sys::option::Family;
 use crate::tunnel::fixed::{self, Tunnel};
 use crate::tunnel::ip::Packet;
-use crate::tunnel::listener;
+use crate::tunnel::listener::{self, Version};
 use crate::tunnel::too_big::Teller;
+use asker::Asker;
 use counters::Counters;
 use course::Course;
 use egress::{BATCH, Egress};
@@ -36,8 +40,8 @@ use followed::News;
 use groups::Groups;
 use ingress::Ingress;
 use policy::{Policy, scope_of};
-use querier::Querier;
-use recent::Recent;
+use querier::{Heard, Querier};
+use recent::{Recent, Side};
 use workbench::{Lack, Place, Workbench};
 
 /// Where a descriptor's number is from. Those with news of interfaces have the highest of theirs.
@@ -45,6 +49,12 @@ const TUNNEL: u64 = 0;
 const QUERIER: u64 = 1 << 32;
 const INGRESS: u64 = 2 << 32;
 const EGRESS: u64 = 3 << 32;
+
+/// How many batches at most are taken in before what has come out of the tunnel goes on: as many as a full
+/// socket holds.
+const CATCH_UP: usize = 128;
+/// How often the other end is answered at most.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(500);
 
 /// As many descriptors as are looked at in one go.
 const READY: usize = 64;
@@ -68,9 +78,15 @@ pub struct Bridge {
     ingress: Option<Ingress>,
     egress: Option<Egress>,
     querier: Option<Querier>,
+    /// Asks the other end, where what it asks for counts.
+    asker: Option<Asker>,
+    /// When the other end was last told all, of each family.
+    told: [Option<Instant>; 2],
     /// Tells sources of what is too big to go in.
     teller: Option<Teller>,
     course: Course,
+    /// What has come out of the tunnel.
+    arrived: Vec<fixed::Place>,
     readable: Readable,
     ready: Vec<u64>,
 }
@@ -110,8 +126,11 @@ impl Bridge {
         let is_faithful = egress.as_ref().is_none_or(Egress::is_faithful) && !rebuilds;
         let recent = Recent::new(is_faithful, Keyed::new(), now);
         let (counters, bench, places) = (Counters::default(), Workbench::default(), Vec::with_capacity(BATCH));
-        let course = Course { policy, recent, counters, bench, places };
-        Ok(Bridge { ingress, egress, querier, teller, course, readable, ready: Vec::with_capacity(READY) })
+        let course = Course { policy, recent, counters, bench, places, side: Side::Interface };
+        let asker = ingress.as_mut().and_then(Ingress::asked).map(|_| Asker::new(now));
+        let told = [None; 2];
+        let (arrived, ready) = (Vec::with_capacity(BATCH), Vec::with_capacity(READY));
+        Ok(Bridge { ingress, egress, querier, asker, told, teller, course, arrived, readable, ready })
     }
 
     /// To wait on.
@@ -127,7 +146,8 @@ impl Bridge {
     /// When there is something to do by time.
     pub fn timer(&self) -> Option<Instant> {
         let ingress = self.ingress.as_ref().and_then(Ingress::timer);
-        ingress.into_iter().chain(self.querier.as_ref().map(Querier::timer)).min()
+        let asker = self.asker.as_ref().and_then(Asker::timer);
+        ingress.into_iter().chain(self.querier.as_ref().map(Querier::timer)).chain(asker).min()
     }
 
     /// Whether what leaves has the source and port that it came with.
@@ -162,7 +182,7 @@ impl Bridge {
         for number in &ready {
             let one = match *number {
                 EGRESS.. => self.follow_egress(now),
-                INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now),
+                INGRESS.. => self.go_in(tunnel, (number - INGRESS) as usize, now).map(drop),
                 QUERIER.. => self.hear_reports(tunnel, (number - QUERIER) as usize, now),
                 _ => self.come_out(tunnel, now).map(|came| self.readable.settle(TUNNEL, came)),
             };
@@ -173,6 +193,14 @@ impl Bridge {
             if querier.timer() <= now {
                 querier.handle_timeout(now, &mut self.course.counters, |packet| egress.send_one(packet));
             }
+        }
+        let repeats = self.querier.as_mut().map_or([false; 2], |querier| querier.repeats(now));
+        self.tell_all(tunnel, repeats, now);
+        if let Some(asker) = &mut self.asker {
+            // What isn't sent is asked again later.
+            asker.handle_timeout(now, |query| {
+                let _ = tunnel.send(&[IoSlice::new(query)], Deadline::Now, &mut 0);
+            });
         }
         if let Some(ingress) = &mut self.ingress {
             result = result.and(ingress.follow(now));
@@ -200,10 +228,10 @@ impl Bridge {
         }
     }
 
-    /// From the interface into the tunnel.
-    fn go_in(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
-        let Bridge { ingress: Some(ingress), teller: Some(teller), course, .. } = self else { return Ok(()) };
-        ingress.read(number, course, now)?;
+    /// From the interface into the tunnel; how many packets were read.
+    fn go_in(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<usize> {
+        let Bridge { ingress: Some(ingress), teller: Some(teller), course, .. } = self else { return Ok(0) };
+        let count = ingress.read(number, course, now)?;
         let (whole, in_pieces) = tunnel.limits();
         // Where the tunnel doesn't cut outer packets, inner ones are.
         if in_pieces == whole {
@@ -215,6 +243,21 @@ impl Bridge {
             Place::Made(start, end) => bench.get(start, end),
         };
         send_into(tunnel, places, get, counters, |packet, fits| teller.tell(packet, fits, now));
+        Ok(count)
+    }
+
+    /// Takes in what waits at the interface. What comes out of the tunnel may have been there before, and
+    /// only shows as such when that is known.
+    fn catch_up(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<()> {
+        let doors = self.ingress.as_ref().map_or(0, Ingress::door_count);
+        for number in 0..doors {
+            // A batch that isn't full was all that there was.
+            for _ in 0..CATCH_UP {
+                if self.go_in(tunnel, number, now)? < ingress::SLOTS {
+                    break;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -222,13 +265,21 @@ impl Bridge {
     fn come_out(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<bool> {
         let mut came = false;
         loop {
-            self.course.begin();
-            let Bridge { course, ingress, .. } = self;
+            let Bridge { course, ingress, arrived, querier, asker, .. } = self;
+            let mut queried = [false; 2];
+            arrived.clear();
             let result = tunnel.receive(BATCH, Deadline::Now, |place, bytes| {
-                let fixed::Place { slot, start, .. } = place;
-                match ingress.as_mut().and_then(Ingress::asked) {
-                    Some(asked) if is_to_link(bytes) => hear(asked, bytes, now, &mut course.counters),
-                    _ => course.take((slot, start), bytes, Lack::Nothing, now),
+                let asked = ingress.as_mut().and_then(Ingress::asked);
+                if (asked.is_none() && querier.is_none()) || !is_to_link(bytes) {
+                    return arrived.push(place);
+                }
+                match (asks(bytes), asked) {
+                    (Some(families), _) if querier.is_some() => {
+                        let ([v4, v6], [also_v4, also_v6]) = (queried, families);
+                        queried = [v4 || also_v4, v6 || also_v6];
+                    }
+                    (None, Some(asked)) => hear(asked, asker, bytes, now, &mut course.counters),
+                    _ => course.counters.scope += 1,
                 }
             });
             match result {
@@ -236,10 +287,36 @@ impl Bridge {
                 Err(Errno::EAGAIN) => return Ok(came),
                 Err(error) => return Err(error),
             }
+            self.answer(tunnel, queried, now);
+            let caught_up = if self.arrived.is_empty() { Ok(()) } else { self.catch_up(tunnel, now) };
+            self.course.begin(Side::Tunnel);
+            for fixed::Place { slot, start, end } in self.arrived.drain(..) {
+                let Some(bytes) = tunnel.bytes_mut(slot, start, end) else { continue };
+                self.course.take((slot, start), bytes, Lack::Nothing, now);
+            }
             self.put_on(tunnel);
+            caught_up?;
             // What is taken from the kernel doesn't show in the descriptor.
             if !tunnel.has_more() {
                 return Ok(came);
+            }
+        }
+    }
+
+    /// The other end asks, of some families.
+    fn answer(&mut self, tunnel: &mut Tunnel, queried: [bool; 2], now: Instant) {
+        let [v4, v6] = queried;
+        let [v4_told, v6_told] = self.told.map(|told| told.is_some_and(|told| now < told + ANSWER_INTERVAL));
+        self.tell_all(tunnel, [v4 && !v4_told, v6 && !v6_told], now);
+    }
+
+    /// Tells the other end what the hosts here ask for.
+    fn tell_all(&mut self, tunnel: &mut Tunnel, families: [bool; 2], now: Instant) {
+        let Bridge { querier: Some(querier), told, course, .. } = self else { return };
+        for ((is_due, told), is_v4) in families.into_iter().zip(told).zip([true, false]) {
+            if is_due {
+                *told = Some(now);
+                reports::tell_all(tunnel, &querier.current(is_v4, now), is_v4, &mut course.counters);
             }
         }
     }
@@ -270,10 +347,11 @@ impl Bridge {
 
     fn hear_reports(&mut self, tunnel: &mut Tunnel, number: usize, now: Instant) -> Result<()> {
         let Bridge { querier: Some(querier), course, .. } = self else { return Ok(()) };
-        querier.read(number, now, |report| {
-            // As often as it is repeated, one will arrive.
-            let sent = tunnel.send(&[IoSlice::new(report)], Deadline::Now, &mut 0);
-            course.counters.reports += u64::from(sent.is_ok());
+        let counters = &mut course.counters;
+        querier.read(number, now, |heard| match heard {
+            Heard::Report(report) => reports::pass_on(tunnel, report, counters),
+            Heard::Malformed => counters.malformed += 1,
+            Heard::Dropped(count) => counters.buffer += u64::from(count),
         })
     }
 }
@@ -307,12 +385,7 @@ fn send_into<'b>(
                     let packet = rest.get(done).filter(|_| error == Errno::EMSGSIZE);
                     let is_told = packet.is_some_and(|packet| tell(packet, tunnel.limits().0));
                     counters.told_too_big += u64::from(is_told);
-                    *match error {
-                        Errno::EMSGSIZE => &mut counters.too_big,
-                        Errno::EBADMSG => &mut counters.malformed,
-                        Errno::ELOOP => &mut counters.back,
-                        _ => &mut counters.failed,
-                    } += 1;
+                    counters.lost(error);
                     next += 1;
                 }
             }
@@ -323,19 +396,28 @@ fn send_into<'b>(
 /// Whether a packet goes to a group that doesn't leave its link, as reports do, or is IGMP, or MLD of an
 /// old version: those go to the group that they are about.
 fn is_to_link(bytes: &[u8]) -> bool {
-    use crate::tunnel::ip::protocol::{ICMPV6, IGMP};
     Packet::parse(bytes).is_ok_and(|packet| {
-        let is_report = packet.protocol == IGMP || (packet.protocol == ICMPV6 && packet.router_alert);
-        packet.destination.is_multicast() && (is_report || scope_of(packet.destination) <= 2)
+        packet.destination.is_multicast() && (packet.is_group_management() || scope_of(packet.destination) <= 2)
     })
 }
 
+/// Of which family a general query is, if it is one.
+fn asks(bytes: &[u8]) -> Option<[bool; 2]> {
+    let packet = Packet::parse(bytes).ok()?;
+    let query = listener::parse_query(&packet).ok()?;
+    let is_v4 = packet.source.is_ipv4();
+    query.group.is_none().then_some([is_v4, !is_v4])
+}
+
 /// A report from behind the other end.
-fn hear(asked: &mut asked::Asked, bytes: &[u8], now: Instant, counters: &mut Counters) {
-    match Packet::parse(bytes).and_then(|packet| listener::parse_report(&packet)) {
-        Ok(report) => {
+fn hear(asked: &mut asked::Asked, asker: &mut Option<Asker>, bytes: &[u8], now: Instant, counters: &mut Counters) {
+    match Packet::parse(bytes).and_then(|packet| Ok((packet.source, listener::parse_report(&packet)?))) {
+        Ok((host, report)) => {
             counters.reports += 1;
-            report.records().for_each(|record| asked.record(&record, now));
+            if let Some(asker) = asker {
+                asker.heard(matches!(report.version, Version::Igmp1 | Version::Igmp2 | Version::Igmp3));
+            }
+            report.records().for_each(|record| asked.record(&record, host, asked::LIFETIME, now));
         }
         Err(_) => counters.scope += 1,
     }

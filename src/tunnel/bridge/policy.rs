@@ -11,6 +11,8 @@ pub enum Stop {
     NotMulticast,
     /// Its group doesn't reach so far.
     Scope,
+    /// Its source is link-local: see [`Packet::is_from_link_local`].
+    LinkLocal,
     /// It has no router left to pass, or less than the threshold.
     Ttl,
 }
@@ -32,6 +34,9 @@ impl Policy {
         }
         if scope_of(packet.destination) < self.least_scope {
             return Err(Stop::Scope);
+        }
+        if packet.is_from_link_local() {
+            return Err(Stop::LinkLocal);
         }
         if packet.ttl < self.least_ttl {
             return Err(Stop::Ttl);

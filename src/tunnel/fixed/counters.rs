@@ -16,6 +16,8 @@ pub struct Counters {
     pub out_loop: u64,
     /// Refused: too big.
     pub out_too_big: u64,
+    /// Refused: from a link-local address to beyond the link.
+    pub out_link_local: u64,
     /// How often ICMP told that the other end isn't reached.
     pub unreachable: u64,
     /// See [`Reason`].
@@ -36,6 +38,8 @@ pub struct Counters {
     pub congestion: u64,
     /// See [`Reason`].
     pub ttl: u64,
+    /// See [`Reason`].
+    pub link_local: u64,
     /// Dropped by the kernel, for want of room in the socket.
     pub buffer: u64,
 }
@@ -64,6 +68,7 @@ impl Counters {
             Refusal::Malformed => &mut self.out_malformed,
             Refusal::Loop => &mut self.out_loop,
             Refusal::TooBig => &mut self.out_too_big,
+            Refusal::LinkLocal => &mut self.out_link_local,
         } += 1;
     }
 
@@ -79,6 +84,7 @@ impl Counters {
             Reason::Inner => &mut self.inner,
             Reason::Congestion => &mut self.congestion,
             Reason::Ttl => &mut self.ttl,
+            Reason::LinkLocal => &mut self.link_local,
         } += 1;
     }
 }

@@ -23,6 +23,8 @@ pub enum Refusal {
     Malformed,
     /// It comes from the tunnel's other end, or goes there: it would go in circles (RFC 2003, section 3.2).
     Loop,
+    /// Its source is link-local, and it goes further: see [`Packet::oversteps_link`].
+    LinkLocal,
     /// It is larger than the tunnel takes.
     TooBig,
 }
@@ -32,6 +34,7 @@ impl From<Refusal> for Errno {
         match refusal {
             Refusal::Malformed => Errno::EBADMSG,
             Refusal::Loop => Errno::ELOOP,
+            Refusal::LinkLocal => Errno::EADDRNOTAVAIL,
             Refusal::TooBig => Errno::EMSGSIZE,
         }
     }
@@ -77,6 +80,9 @@ impl Entry {
         }
         if packet.source == self.remote || packet.destination == self.remote {
             return Err(Refusal::Loop);
+        }
+        if packet.oversteps_link() {
+            return Err(Refusal::LinkLocal);
         }
         let (family, protocol) = match packet.source {
             IpAddr::V4(_) => (Family::V4, gre::IPV4),

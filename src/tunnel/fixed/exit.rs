@@ -31,6 +31,8 @@ pub enum Reason {
     Congestion,
     /// The inner packet has no time left to live.
     Ttl,
+    /// Its source is link-local, and it goes further: see [`Packet::oversteps_link`].
+    LinkLocal,
 }
 
 /// What the way out knows.
@@ -70,6 +72,9 @@ impl Exit {
         }
         if packet.ttl == 0 {
             return Err(Reason::Ttl);
+        }
+        if packet.oversteps_link() {
+            return Err(Reason::LinkLocal);
         }
         let (len, old) = (packet.bytes.len(), packet.traffic_class);
         let new = ecn::decapsulate(old, traffic_class).map_err(|_| Reason::Congestion)?;
@@ -299,6 +304,9 @@ mod tests {
         assert_eq!(dropped(&[0x16, 0, 0x45]), Some(Reason::Malformed));
         assert_eq!(dropped(&[1, 0, 0, 0]), Some(Reason::Protocol));
         assert_eq!(dropped(&[&[6, 0], &inner(0, 0)[..]].concat()), Some(Reason::Ttl));
+        let mut from_link = [&[6, 0], &inner_v6()[..]].concat();
+        from_link[10..12].copy_from_slice(&[0xfe, 0x80]);
+        assert_eq!(dropped(&from_link), Some(Reason::LinkLocal));
         let whole = [&[6, 0], &inner(0, 9)[..]].concat();
         for len in 2..whole.len() {
             assert_eq!(dropped(&whole[..len]), Some(Reason::Inner), "{len}");

@@ -17,6 +17,11 @@ impl Tunnel {
         self.inbox.reader.slot(slot).get(start..end).unwrap_or_default()
     }
 
+    /// The same, to change.
+    pub fn bytes_mut(&mut self, slot: usize, start: usize, end: usize) -> Option<&mut [u8]> {
+        self.inbox.reader.bytes_mut(slot, start, end.checked_sub(start)?)
+    }
+
     /// Waits until there is something, then calls `each` for at most `limit` packets; how many. Their
     /// memory stays as it is until the next call. What isn't for this tunnel, or can't be, is counted.
     pub fn receive(

@@ -1,7 +1,8 @@
 //! One view of a packet of either family.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use super::protocol;
 use crate::tunnel::malformed::Malformed;
 
 /// A packet as its headers tell, the payload where it lies.
@@ -61,6 +62,77 @@ impl<'a> Packet<'a> {
             _ if self.protocol != protocol => Err(Malformed::OtherProtocol),
             Some(_) => Err(Malformed::Fragment),
             None => Ok(self.payload),
+        }
+    }
+
+    /// Whether its source is link-local: no router forwards it (RFC 4291, section 2.5.6; RFC 3927,
+    /// section 2.7).
+    #[inline]
+    pub fn is_from_link_local(&self) -> bool {
+        match self.source {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        }
+    }
+
+    /// Whether it is IGMP, or MLD, whatever group it goes to: with version 1 of either that is the group
+    /// that it is about.
+    pub fn is_group_management(&self) -> bool {
+        self.protocol == protocol::IGMP || (self.protocol == protocol::ICMPV6 && self.router_alert)
+    }
+
+    /// Whether it goes beyond its link though its source is link-local. What is between neighbours isn't
+    /// meant: a tunnel is a link.
+    #[inline]
+    pub fn oversteps_link(&self) -> bool {
+        self.is_from_link_local() && !self.is_to_link() && !self.is_group_management()
+    }
+
+    /// Whether it goes to an address that is valid on its link only.
+    fn is_to_link(&self) -> bool {
+        match self.destination {
+            IpAddr::V4(v4) => v4.is_link_local() || v4 == Ipv4Addr::BROADCAST || matches!(v4.octets(), [224, 0, 0, _]),
+            IpAddr::V6(v6) => {
+                let [first, second, ..] = v6.octets();
+                v6.is_unicast_link_local() || (first == 0xff && second & 15 <= 2)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_local_sources_overstep_their_link_with_what_goes_on() {
+        let packet = |source: &str, destination: &str, protocol| Packet {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            ttl: 9,
+            traffic_class: 0,
+            protocol,
+            fragment: None,
+            dont_fragment: false,
+            router_alert: true,
+            bytes: &[],
+            payload: &[],
+        };
+        for (source, destination, protocol, expected) in [
+            ("169.254.7.7", "239.1.2.3", 17, true),
+            ("169.254.7.7", "10.1.2.3", 17, true),
+            ("169.254.7.7", "224.0.0.5", 89, false),
+            ("169.254.7.7", "169.254.0.1", 17, false),
+            ("169.254.7.7", "239.1.2.3", protocol::IGMP, false),
+            ("169.253.7.7", "239.1.2.3", 17, false),
+            ("fe80::7", "ff15::7", 17, true),
+            ("febf::7", "2001:db8::7", 17, true),
+            ("fe80::7", "ff02::5", 89, false),
+            ("fe80::7", "fe80::8", 17, false),
+            ("fe80::7", "ff15::7", protocol::ICMPV6, false),
+            ("fec0::7", "ff15::7", 17, false),
+        ] {
+            assert_eq!(packet(source, destination, protocol).oversteps_link(), expected, "{source} {destination}");
         }
     }
 }
