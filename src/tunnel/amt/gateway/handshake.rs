@@ -199,8 +199,7 @@ impl Gateway {
                 session.next = Some(session.begun + session.interval);
                 return;
             }
-            let discovers = self.candidates.get(index).is_some_and(|candidate| candidate.discovery);
-            if discovers || self.candidates.has_other(index, now) {
+            if self.candidates.has_elsewhere(index, now) {
                 return self.relay_fails(now);
             }
             if session.attempts == ATTEMPTS {
@@ -258,12 +257,15 @@ impl Gateway {
             return self.counters.drop(Dropped::Unasked);
         }
         self.counters.queries += 1;
-        // One that knows this gateway keeps it, unless the gateway is somewhere else now.
+        // A full relay keeps the gateways that it knows. Nothing in the Query says whether it knows this one:
+        // it may have begun anew since. Only data that flows proves that it does.
         let has_moved = session.endpoint.is_some_and(|old| answer.gateway.is_some_and(|new| old.gateway != new));
-        if answer.limited && (has_moved || !session.is_active()) {
+        let (was_active, index) = (session.is_active(), session.candidate);
+        let is_unknown = has_moved || !was_active;
+        if answer.limited && (is_unknown || (!self.quiet.is_flowing() && self.candidates.has_elsewhere(index, now))) {
             return self.relay_is_full(now);
         }
-        let was_active = session.is_active();
+        let Phase::Connected(session) = &mut self.phase else { return };
         session.learn(mld, answer, &query, self.options.ecn);
         self.failures = 0;
         self.note_endpoint(now, answer);

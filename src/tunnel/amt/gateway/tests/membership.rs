@@ -379,5 +379,8 @@ fn a_gateway_that_moves_away_from_a_full_relay_needs_another() {
     let (_, sent) = rig.next().unwrap();
     let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
     rig.answer(OTHER, *nonce, Say { limited: true, endpoint: Some("203.0.113.7:4001"), ..say });
-    rig.request(RELAY);
+    // If the relay still sends to the old place, it is to stop.
+    let sent = rig.sent();
+    assert!(sent.iter().any(|(to, one)| *to == at(OTHER) && matches!(one, Sent::Teardown(1, ..))), "{sent:?}");
+    assert!(matches!(sent.last(), Some((to, Sent::Request(0, _))) if *to == at(RELAY)), "{sent:?}");
 }
