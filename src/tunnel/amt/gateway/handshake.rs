@@ -125,10 +125,11 @@ impl Session {
         }
     }
 
-    /// Asks now, though not too often.
+    /// Asks now, or as soon as that isn't too often.
     pub fn verify(&mut self, now: Instant) {
-        if !self.is_asking() && now >= self.begun + VERIFY_LEAST {
-            self.next = Some(now);
+        if !self.is_asking() {
+            let soon = now.max(self.begun + VERIFY_LEAST);
+            self.next = Some(self.next.map_or(soon, |next| next.min(soon)));
         }
     }
 
