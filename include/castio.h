@@ -5,6 +5,9 @@
  * Your descriptor stays yours: it is never closed, its mode (O_NONBLOCK) and options are never
  * touched unless the function's name says so. No function raises SIGPIPE.
  * A timeout_ms is one deadline for the whole call, as in poll(): -1 waits for ever, 0 doesn't wait.
+ * What lies on a socket's error queue is yours: it is left there, and neither ends a wait nor keeps
+ * it awake. A datagram socket after shutdown(SHUT_RD) is at its end once nothing is queued: a call
+ * that can say so by 0 does, another one says -ESHUTDOWN.
  * What can stop half-way says in a last parameter how far it came.
  * An interface is text: a name "eth0", one of its addresses "192.0.2.2", or its index "3".
  * Link with -lcastio.
@@ -1925,8 +1928,8 @@ ssize_t castio_writev_all(int fd,
  *   the descriptor. May be NULL.
  *
  * Returns the number of bytes. Less than was asked for is the end of file, or, on a datagram or
- * seqpacket socket, the length of the one message that was taken (0: an empty one). It doesn't
- * stop at an urgent mark: see castio_recv_to_mark. Buffers of no bytes take nothing.
+ * seqpacket socket, the length of the one message that was taken. 0 there is an empty message, or the
+ * end: the peer has closed a seqpacket socket, or shutdown(SHUT_RD) has ended reading. It doesn't stop at an urgent mark: see castio_recv_to_mark. Buffers of no bytes take nothing.
  *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and (the rest of) the data isn't there.
@@ -2137,10 +2140,12 @@ ssize_t castio_peek(int fd, void *buf, size_t len);
 
 /**
  * Waits until len bytes are queued on a stream socket and copies them, without taking them: for a
- * protocol whose header has to be seen whole before somebody else reads it. Sleeps between arrivals:
- * on TCP by the socket's low-water mark (SO_RCVLOWAT), which is put back and which other pollers of
- * the socket feel meanwhile; on a UNIX stream by an edge-triggered epoll() of its own. TCP's receive
- * buffer is made to hold len bytes if it can.
+ * protocol whose header has to be seen whole before somebody else reads it. Sleeps between arrivals,
+ * by an edge-triggered epoll() of its own (or, where none can be made, by short pauses), and changes
+ * nothing that others who use the socket would notice. A len over half of SO_RCVBUF needs a larger buffer on
+ * TCP: unless SO_RCVBUF or SO_RCVLOWAT was set, the kernel is made to enlarge it, by setting SO_RCVLOWAT and
+ * at once putting its default back. Where SO_PEEK_OFF is set, the bytes are counted
+ * from there; it moves behind them as with recv(), and not if the call fails.
  *
  * - fd: a stream socket. On a message socket this waits for the next message and copies as much of
  *   it as fits.
@@ -2148,18 +2153,18 @@ ssize_t castio_peek(int fd, void *buf, size_t len);
  * - timeout_ms: as in poll(): -1 waits for ever, 0 doesn't wait.
  *
  * Returns len, or less when no more can come before what is there is read: at the end of the
- * stream (0 if nothing is left), at its urgent mark, or for a message that is shorter.
+ * stream (0 if nothing is left), at its urgent mark, or for a message that is shorter. 0 on a datagram
+ * socket is an empty message, or the end: shutdown(SHUT_RD).
  *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and there are fewer bytes.
  * -ETIMEDOUT: the time has passed; what came stays queued.
- * -ENOBUFS: the socket can't hold len bytes unread (net.ipv4.tcp_rmem, or SO_RCVBUF where it was
- *   set). On a UNIX stream the limit is the sender's SO_SNDBUF, which can't be seen from here: a
+ * -ENOBUFS: the socket can't hold len bytes unread (net.ipv4.tcp_rmem, or SO_RCVBUF where it or
+ *   SO_RCVLOWAT was set): told at once, or when it is full. On a UNIX stream the limit is the sender's SO_SNDBUF, which can't be seen from here: a
  *   len above it waits until the time has passed.
  * -ECONNRESET and the like: an error that was pending on the socket, taken away by looking.
  * -ENOTSOCK: fd isn't a socket. -ENOTCONN: it isn't connected. -EBADF: it isn't open.
  * -EINVAL: len is over SSIZE_MAX. -EFAULT: buf is NULL and len isn't 0, or isn't writable.
- * -EMFILE, -ENFILE, -ENOMEM: no descriptor for the epoll (UNIX streams).
  *
  * Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See recv(2), epoll(7).
  */
@@ -2336,12 +2341,14 @@ ssize_t castio_recv_to_mark(int fd, void *buf, size_t len, int timeout_ms, int *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and there is none. -ETIMEDOUT: the time has passed.
  * -EPIPE: the peer has closed its side, and none can come. Another error that was pending on the
- *   socket (-ECONNRESET) is told instead, and taken away.
+ *   socket (SO_ERROR: -ECONNRESET) is told instead, and taken away. What lies on the error queue is no
+ *   error of the connection, and stays there.
  * -EOPNOTSUPP: not a stream socket. -EBADF: fd isn't open. -ENOTSOCK: it isn't a socket.
  *
  * Any thread. A signal handler that returns doesn't end the call. Since 0.1.0. See poll(2).
  */
-int castio_wait_oob(int fd, int timeout_ms);
+int castio_wait_oob(int fd,
+                    int timeout_ms);
 
 /**
  * Says whether the urgent byte stays in the stream, in its place: setsockopt(SO_OOBINLINE). The
@@ -3265,6 +3272,7 @@ int castio_membership_receive_fd(struct castio_membership *membership);
  *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -ESHUTDOWN: reading has been ended by shutdown(SHUT_RD) on your socket, and nothing is queued.
  * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: membership is NULL,
  * or views with a capacity.
  * -ECONNREFUSED and the like: an error that was pending on a socket, told once; nothing is lost.
@@ -3580,6 +3588,7 @@ void castio_receiver_close(struct castio_receiver *receiver);
  *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -ESHUTDOWN: reading has been ended by shutdown(SHUT_RD), and nothing is queued.
  * -ECONNREFUSED and the like: an error that was pending on the socket, told once; nothing is lost.
  * -EINVAL: struct_size is too small, misaligned, or over SSIZE_MAX in all. -EFAULT: receiver is NULL, or
  * views with a capacity.
@@ -3732,6 +3741,7 @@ ssize_t castio_tunnel_send(struct castio_tunnel *tunnel,
  *
  * Errors:
  * -EAGAIN: timeout_ms is 0 and there is nothing. -ETIMEDOUT: the time has passed.
+ * -ESHUTDOWN: somebody has called shutdown(SHUT_RD) for the tunnel's descriptor, and nothing is queued.
  * -EFAULT: tunnel is NULL, or packets with a capacity. -EINVAL: capacity is over SSIZE_MAX in bytes.
  * Others as recvmsg(): -ENETDOWN.
  *
@@ -3875,7 +3885,8 @@ int castio_bridge_timeout_ms(struct castio_bridge *bridge, int *timeout_ms);
  * Returns how many packets went on, in both directions.
  *
  * Errors:
- * -EFAULT: bridge is NULL. -ENETDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: a socket, or the kernel's news of
+ * -EFAULT: bridge is NULL. -ESHUTDOWN: somebody has called shutdown(SHUT_RD) for the tunnel's descriptor.
+ * -ENETDOWN, -ENOMEM, -ENOBUFS, -EMFILE, -ENFILE: a socket, or the kernel's news of
  *   interfaces, can't be read now; the next call tries again.
  *
  * One thread at a time. Since 0.1.0.
@@ -4357,12 +4368,14 @@ int castio_amt_relay_json(struct castio_amt_relay *relay,
  * Makes a handle that receives a multicast group: natively where the network carries it, through an AMT
  * relay where it doesn't. Joins natively on a socket of its own, as castio_membership_add does, and
  * stays joined. When nothing has come for 4 seconds it joins through the tunnel as well. When native
- * traffic comes beside it for 2 seconds, from everybody who comes through the tunnel, it leaves there. In
- * between both ways run side by side, and what comes by both is received once. A tunnel that turns out
- * not to be needed, because nobody was sending, is tried after 8, 16, up to 120 seconds.
+ * traffic comes beside it for 2 seconds without a break, and brings at least 95 % of what the tunnel brings
+ * of each sender, it leaves there. In between both ways run side by side, are read in turn, and what comes by
+ * both is received once. After a tunnel that brought nothing, though a relay had taken the join, because
+ * nobody was sending, the next silence lasts 8 seconds, then 16, up to 120, before it joins again.
  *
  * UDP has no serial numbers: what has the same sender and the same bytes within a second is taken for the
- * same if it comes by different ways, for another if it comes by the same way.
+ * same if it comes by different ways, for another if it comes by the same way. The time that datagrams wait
+ * for a slow reader doesn't count.
  * A group with several senders counts as a whole: any of them keeps it from the tunnel. Subscribe by
  * source to have that for each.
  *
