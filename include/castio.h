@@ -135,12 +135,14 @@ extern "C" {
 #define CASTIO_MEMBERSHIP_WAITING 1
 
 /**
- * castio_membership_state: joined, on an interface that is up and has a carrier, and the socket can hear it.
+ * castio_membership_state: joined, on an interface that is up and has a carrier, for a group of IPv6 one where
+ * IPv6 is ready, too, and the socket can hear it.
  */
 #define CASTIO_MEMBERSHIP_LIVE 2
 
 /**
- * castio_membership_state: joined, on an interface that is down or has no carrier.
+ * castio_membership_state: joined, on an interface that is down or has no carrier; for a group of IPv6 also
+ * where IPv6 isn't ready yet, or disabled.
  */
 #define CASTIO_MEMBERSHIP_DOWN 3
 

@@ -90,7 +90,15 @@ mod tests {
 
     fn link(master: Master) -> Link {
         let addresses = Vec::new();
-        Link { padded_name: [0; 16], flags: Flags(0), carrier_changes: 0, mtu: 1500, master, addresses }
+        Link {
+            padded_name: [0; 16],
+            flags: Flags(0),
+            carrier_changes: 0,
+            mtu: 1500,
+            master,
+            is_ipv6_ready: true,
+            addresses,
+        }
     }
 
     fn deafness(hearing: Hearing, group: &str, source: Option<&str>) -> Option<Errno> {
