@@ -1291,6 +1291,12 @@ struct castio_amt_info {
      * than 16 packets at once.
      */
     uint64_t dropped_fragment;
+    /**
+     * Of the groups joined, those of which nothing has come since. A relay refuses without a word: when it has
+     * no room for the group, or for a group of 232.0.0.0/8 or ff3x::/32 that is joined without a source
+     * (RFC 4607). Or nobody sends.
+     */
+    uint64_t silent_groups;
 };
 
 /**

@@ -47,7 +47,7 @@ impl Gateway {
         self.phase = Phase::Connected(session);
         self.quiet = Quiet::default();
         self.groups.announce_all(times);
-        self.tell_again = None;
+        (self.tell_again, self.tell_all) = (None, None);
     }
 
     /// Asks, once more.
