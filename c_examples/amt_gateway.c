@@ -28,8 +28,9 @@ static void usage(void)
          "                          output with --to and --tun, else on standard error\n"
          "      --syslog-prefix     priorities before the lines of the log, \"<6>\", as for the journal\n"
          "  -h, --help              this text\n"
-         "An IPv6 group with a port is written [ff3e::7]:5000; without a port all are meant. Changes of state go to\n"
-         "stderr. SIGUSR1 tells the counters; SIGINT (Ctrl-C) and SIGTERM end it, and the tunnel (Teardown). Under\n"
+         "An IPv6 group with a port is written [ff1e::7]:5000; without a port all are meant. Groups of 232.0.0.0/8 and\n"
+         "ff3x::/32 need @SOURCE: relays refuse them without it, and don't say so. Changes of state go to stderr, and\n"
+         "once that a group brings nothing. SIGUSR1 tells the counters; SIGINT (Ctrl-C) and SIGTERM end it, and the tunnel (Teardown). Under\n"
          "systemd: Type=notify, ready when a relay has taken the groups.");
 }
 

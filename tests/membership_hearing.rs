@@ -147,6 +147,50 @@ fn an_interface_that_becomes_a_bridges_port_and_no_more() {
     });
 }
 
+#[test]
+fn what_is_live_is_heard_from_the_first_datagram_on() {
+    hosts::test(|network| {
+        let pair = Pair::with_cable(network);
+        for family in FAMILIES {
+            let (socket, group) = (pair.host.run(|| shared(family)), family.group(1));
+            let keeper = keeper(&pair, &socket);
+            assert_eq!(keeper.add(&group, None, Some("eth0")), Ok(1));
+            for number in 0..8 {
+                pair.host.ip("link set eth0 down");
+                pair.host.ip("link set eth0 up");
+                hosts::until("it is live", || keeper.process().is_ok() && keeper.states() == ["live eth0"]);
+                pair.send(&number.to_string(), &group, "eth0", None);
+                assert_eq!(keeper.arrivals(1)[0].bytes, number.to_string().as_bytes());
+                pair.host.address("eth0", &["fd01::2/64"]);
+                pair.host.wait_for_link("eth0");
+            }
+        }
+    });
+}
+
+#[test]
+fn where_ipv6_is_disabled_its_groups_are_down() {
+    hosts::test(|network| {
+        let pair = Pair::with_cable(network);
+        let keepers = FAMILIES.map(|family| {
+            let socket = pair.host.run(|| shared(family));
+            let keeper = keeper(&pair, &socket);
+            assert_eq!(keeper.add(&family.group(1), None, Some("eth0")), Ok(1));
+            keeper.tells(&["joined eth0"]);
+            (keeper, socket)
+        });
+        let [(v4, _), (v6, _)] = &keepers;
+        pair.host.set("net/ipv6/conf/eth0/disable_ipv6", "1");
+        v6.tells(&["lost eth0 ENETDOWN"]);
+        assert_eq!((v4.states(), v6.states()), (vec!["live eth0".to_owned()], vec!["down eth0 ENETDOWN".to_owned()]));
+        pair.host.set("net/ipv6/conf/eth0/disable_ipv6", "0");
+        v6.tells(&["rejoined eth0"]);
+        pair.send("again", &Family::V6.group(1), "eth0", None);
+        assert_eq!(v6.arrivals(1)[0].bytes, b"again");
+        v4.comes_to_rest();
+    });
+}
+
 fn more_than_one_socket_holds(keeper: &Membership<'_>, family: Family) -> Vec<String> {
     // IPv6 has room for more of them, but not for more sources.
     let groups: Vec<String> = (1..=25).map(|number| family.group(number)).collect();

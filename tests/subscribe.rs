@@ -62,11 +62,15 @@ impl<'h> Subscription<'h> {
     }
 
     fn receive(&self, timeout_ms: i32) -> Result<Vec<(Arrived, bool)>, Errno> {
+        self.receive_at_most(16, timeout_ms)
+    }
+
+    fn receive_at_most(&self, capacity: usize, timeout_ms: i32) -> Result<Vec<(Arrived, bool)>, Errno> {
         self.run(|handle| {
-            let mut views = vec![empty_view(); 16];
+            let mut views = vec![empty_view(); capacity];
             let at = views.as_mut_ptr();
             // SAFETY: a handle and an array.
-            let count = call(|| unsafe { castio_subscription_receive(handle, at, 16, timeout_ms) as i64 })?;
+            let count = call(|| unsafe { castio_subscription_receive(handle, at, capacity, timeout_ms) as i64 })?;
             Ok(views[..count as usize].iter().map(|view| (arrived(view), view.ifindex == 0)).collect())
         })
     }
@@ -270,6 +274,40 @@ fn equal_datagrams_all_count_whichever_way_they_come() {
         // Ten from the one, five of which came natively too, five from the other, and the end.
         assert_eq!(texts.iter().filter(|text| *text == "beat").count(), 15);
         assert_eq!(texts.len(), 16);
+    });
+}
+
+#[test]
+fn a_slow_reader_gets_both_ways_in_turn_and_nothing_twice() {
+    hosts::test(|network| {
+        let [host, far] = network.lan();
+        let (family, relay) = (Family::V4, Relay::on(&far, "10.1.0.2"));
+        let (group, sender) = (family.group(7), native(&far, family));
+        let subscription = Subscription::open(&host, &group, None, "10.1.0.2");
+        let at = subscription.falls_back(&relay, &format!("IsEx {group}"));
+        let mut sent = Vec::new();
+        for number in 0..30 {
+            let [both, native, tunnel] = ["both", "native", "tunnel"].map(|way| format!("{way}{number}"));
+            sender.send(&both, &group);
+            relay.data(at, "10.1.0.2", &group, &both);
+            sender.send(&native, &group);
+            relay.data(at, "192.0.2.9", &group, &tunnel);
+            sent.extend([both, native, tunnel]);
+        }
+        let mut got = Vec::new();
+        while let Ok(one) = subscription.receive_at_most(1, 1000) {
+            got.extend(one);
+            // The first twin and the last one are read seconds apart.
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        let first = got.iter().position(|(one, _)| one.text == "tunnel0");
+        assert!(first.is_some_and(|first| first < 10), "{first:?}");
+        let mut texts: Vec<String> = got.into_iter().map(|(one, _)| one.text).collect();
+        texts.sort();
+        sent.sort();
+        assert_eq!(texts, sent);
+        // What the tunnel alone brings keeps it.
+        assert_eq!(subscription.info().paths & CASTIO_SUBSCRIPTION_TUNNEL, CASTIO_SUBSCRIPTION_TUNNEL);
     });
 }
 

@@ -36,6 +36,7 @@ struct gateway {
     int wish_count;
     struct castio_amt *amt;
     struct castio_amt_info info;
+    uint64_t active_ns; /* since when the relay has the groups; 0: not, or silence was told */
     int fd; /* of --to or --tun, else -1 */
     struct castio_sender *sender;
     uint64_t forwarded, other_ports, lost;

@@ -87,6 +87,10 @@ pub struct castio_amt_info {
     /// Dropped: fragments that overlap, or of which the others didn't come within 5 seconds, or of more
     /// than 16 packets at once.
     pub dropped_fragment: u64,
+    /// Of the groups joined, those of which nothing has come since. A relay refuses without a word: when it has
+    /// no room for the group, or for a group of 232.0.0.0/8 or ff3x::/32 that is joined without a source
+    /// (RFC 4607). Or nobody sends.
+    pub silent_groups: u64,
 }
 
 /// The descriptor to poll() for POLLIN: call castio_amt_receive when it is readable. It belongs to the
@@ -276,5 +280,6 @@ fn info_of(client: &Client, struct_size: usize) -> castio_amt_info {
         dropped_filtered: counters.filtered,
         dropped_congested: counters.congested,
         dropped_fragment: counters.fragment,
+        silent_groups: client.silent_group_count() as u64,
     }
 }

@@ -39,12 +39,14 @@ pub struct castio_subscribe_options {
 /// Makes a handle that receives a multicast group: natively where the network carries it, through an AMT
 /// relay where it doesn't. Joins natively on a socket of its own, as castio_membership_add does, and
 /// stays joined. When nothing has come for 4 seconds it joins through the tunnel as well. When native
-/// traffic comes beside it for 2 seconds, from everybody who comes through the tunnel, it leaves there. In
-/// between both ways run side by side, and what comes by both is received once. A tunnel that turns out
-/// not to be needed, because nobody was sending, is tried after 8, 16, up to 120 seconds.
+/// traffic comes beside it for 2 seconds without a break, and brings at least 95 % of what the tunnel brings
+/// of each sender, it leaves there. In between both ways run side by side, are read in turn, and what comes by
+/// both is received once. After a tunnel that brought nothing, though a relay had taken the join, because
+/// nobody was sending, the next silence lasts 8 seconds, then 16, up to 120, before it joins again.
 ///
 /// UDP has no serial numbers: what has the same sender and the same bytes within a second is taken for the
-/// same if it comes by different ways, for another if it comes by the same way.
+/// same if it comes by different ways, for another if it comes by the same way. The time that datagrams wait
+/// for a slow reader doesn't count.
 /// A group with several senders counts as a whole: any of them keeps it from the tunnel. Subscribe by
 /// source to have that for each.
 ///

@@ -83,7 +83,16 @@ fn link(asker: &Asker, name: Name) -> Result<(u32, Change)> {
     let flags = if flags.has(Flags::RUNNING) { flags.with(Flags::LOWER_UP) } else { flags };
     Ok((
         index,
-        Change::Link { index, name, other_names: Vec::new(), flags, carrier_changes: 0, mtu, master: Master::None },
+        Change::Link {
+            index,
+            name,
+            other_names: Vec::new(),
+            flags,
+            carrier_changes: 0,
+            mtu,
+            master: Master::None,
+            is_ipv6_ready: flags.has(Flags::RUNNING),
+        },
     ))
 }
 

@@ -29,7 +29,10 @@ const ROUTE_BYTES: usize = 12;
 /// Not in the libc crate: since Linux 3.14.
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 /// Not in the libc crate: since Linux 3.15.
+const IFLA_INET6_FLAGS: u16 = 1;
 const IFLA_CARRIER_CHANGES: u16 = 35;
+/// Of IFLA_INET6_FLAGS.
+const IF_READY: u32 = 0x8000_0000;
 /// Not in the libc crate: alternative names, since Linux 5.5.
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
@@ -71,6 +74,9 @@ pub enum Change {
         mtu: u32,
         /// Whose port it is.
         master: Master,
+        /// Whether IPv6 works there: not before the kernel has taken note that it is up, not while it is
+        /// disabled, nor where packets are too small for it.
+        is_ipv6_ready: bool,
     },
     /// An interface that is no more.
     LinkGone {
@@ -393,6 +399,7 @@ impl<'b> Message<'b> {
             carrier_changes: number(IFLA_CARRIER_CHANGES),
             mtu: number(libc::IFLA_MTU),
             master: self.master(),
+            is_ipv6_ready: self.is_ipv6_ready(),
         })
     }
 
@@ -414,6 +421,13 @@ impl<'b> Message<'b> {
             (index, Some(b"vrf")) => Master::Vrf(index),
             (index, _) => Master::Other(index),
         }
+    }
+
+    fn is_ipv6_ready(&self) -> bool {
+        let families = self.attribute(LINK_BYTES, libc::IFLA_AF_SPEC);
+        let ipv6 = families.and_then(|families| nested(families, libc::AF_INET6 as u16));
+        let flags = ipv6.and_then(|ipv6| nested(ipv6, IFLA_INET6_FLAGS)).and_then(|bytes| u32_at(bytes, 0));
+        flags.is_some_and(|flags| flags & IF_READY != 0)
     }
 
     fn address(&self, index: u32) -> Option<Change> {

@@ -67,9 +67,11 @@ pub struct castio_membership_event {
 
 /// castio_membership_state: no interface that was wished for is there.
 pub const CASTIO_MEMBERSHIP_WAITING: c_int = 1;
-/// castio_membership_state: joined, on an interface that is up and has a carrier, and the socket can hear it.
+/// castio_membership_state: joined, on an interface that is up and has a carrier, for a group of IPv6 one where
+/// IPv6 is ready, too, and the socket can hear it.
 pub const CASTIO_MEMBERSHIP_LIVE: c_int = 2;
-/// castio_membership_state: joined, on an interface that is down or has no carrier.
+/// castio_membership_state: joined, on an interface that is down or has no carrier; for a group of IPv6 also
+/// where IPv6 isn't ready yet, or disabled.
 pub const CASTIO_MEMBERSHIP_DOWN: c_int = 3;
 /// castio_membership_state: the kernel refused; `error` says why.
 pub const CASTIO_MEMBERSHIP_FAILED: c_int = 4;

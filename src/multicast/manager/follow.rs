@@ -10,6 +10,7 @@ use super::news;
 use super::selector::Selector;
 use super::wish::Key;
 use crate::error::{Errno, Result};
+use crate::sys::interface::Flags;
 use crate::sys::netlink::{Change, Netlink};
 
 /// How often news is read in one go, a message each time: more than the queue of 4 MiB has room for.
@@ -100,8 +101,12 @@ impl Manager<'_> {
             Change::Route => {}
             Change::Link { index, name, .. } => {
                 let before = self.links.get(&index).map(|link| (link.is_live(), link.carrier_changes));
+                let ipv6_was_ready = self.links.get(&index).is_some_and(|link| link.is_ipv6_ready);
                 record(&mut self.links, &change);
                 self.sockets.follow_device(index, name);
+                if ipv6_was_ready {
+                    self.ipv6_goes_down(index);
+                }
                 self.link_changed(index, before);
             }
             Change::LinkGone { index } => self.link_gone(index),
@@ -113,6 +118,9 @@ impl Manager<'_> {
                 if ip.is_ipv4() && !had_ipv4 {
                     self.announce_on(index, |key| key.group.is_ipv4(), true);
                 }
+                if ip.is_ipv6() {
+                    self.look_at_ipv6(index);
+                }
                 self.try_refused_on(index);
             }
             Change::AddressGone { index, ip } => {
@@ -120,6 +128,9 @@ impl Manager<'_> {
                     link.addresses.retain(|other| *other != ip);
                     link.near.retain(|other| *other != ip);
                     self.reselect(index);
+                    if ip.is_ipv6() {
+                        self.look_at_ipv6(index);
+                    }
                 }
             }
         }
@@ -129,17 +140,30 @@ impl Manager<'_> {
         let Some(link) = self.links.get(&index) else { return };
         let (is_live, carrier_changes) = (link.is_live(), link.carrier_changes);
         if let Some((was_live, changes_before)) = before {
-            match (was_live, is_live) {
-                (true, false) => self.goes_down(index),
+            if was_live && !is_live {
+                self.goes_down(index, |_| true);
+            } else if is_live && carrier_changes != changes_before {
                 // It may have come and gone more often than was told.
-                (_, true) if carrier_changes != changes_before => self.announce_on(index, |_| true, true),
-                (false, true) => self.comes_up(index),
-                _ => {}
+                self.announce_on(index, |_| true, true);
             }
         }
         self.hearing_changed(index);
         self.reselect(index);
         self.try_refused_on(index);
+    }
+
+    fn ipv6_goes_down(&mut self, index: u32) {
+        if self.links.get(&index).is_some_and(|link| !link.is_ipv6_ready) {
+            self.goes_down(index, |key| key.group.is_ipv6());
+        }
+    }
+
+    /// After an IPv6 address has come or gone: that the host disables or enables IPv6 shows in nothing else.
+    fn look_at_ipv6(&mut self, index: u32) {
+        let Some(link) = self.links.get_mut(&index) else { return };
+        link.is_ipv6_ready = link.flags.has(Flags::RUNNING) && !news::is_ipv6_disabled(link.name());
+        self.ipv6_goes_down(index);
+        self.hearing_changed(index);
     }
 
     fn link_gone(&mut self, index: u32) {
@@ -234,11 +258,20 @@ impl Manager<'_> {
 
 fn record(links: &mut Links, change: &Change) {
     match change.clone() {
-        Change::Link { index, name, other_names, flags, carrier_changes, mtu, master } => {
+        Change::Link { index, name, other_names, flags, carrier_changes, mtu, master, is_ipv6_ready } => {
             let before = links.remove(&index).map(|link| (link.addresses, link.near));
             let (addresses, near) = before.unwrap_or_default();
-            let padded_name = name;
-            let link = Link { padded_name, other_names, flags, carrier_changes, mtu, master, addresses, near };
+            let link = Link {
+                padded_name: name,
+                other_names,
+                flags,
+                carrier_changes,
+                mtu,
+                master,
+                is_ipv6_ready,
+                addresses,
+                near,
+            };
             links.insert(index, link);
         }
         Change::Address { index, ip, scope, .. } => {

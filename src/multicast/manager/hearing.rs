@@ -90,8 +90,17 @@ mod tests {
 
     fn link(master: Master) -> Link {
         let (other_names, addresses, near) = Default::default();
-        let padded_name = [0; 16];
-        Link { padded_name, other_names, flags: Flags(0), carrier_changes: 0, mtu: 1500, master, addresses, near }
+        Link {
+            padded_name: [0; 16],
+            other_names,
+            flags: Flags(0),
+            carrier_changes: 0,
+            mtu: 1500,
+            master,
+            is_ipv6_ready: true,
+            addresses,
+            near,
+        }
     }
 
     fn deafness(hearing: Hearing, group: &str, source: Option<&str>) -> Option<Errno> {

@@ -104,9 +104,10 @@ impl Manager<'_> {
         }
     }
 
-    /// The interface is down, or its carrier is gone.
-    pub(super) fn goes_down(&mut self, interface: u32) {
-        for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten() {
+    /// Nothing arrives on the interface any more: it is down, its carrier is gone, or IPv6 isn't ready.
+    pub(super) fn goes_down(&mut self, interface: u32, of: impl Fn(Key) -> bool) {
+        for (key, membership) in self.memberships.get_mut(&interface).into_iter().flatten().filter(|(key, _)| of(**key))
+        {
             match membership.state {
                 State::Live => tell(&mut self.events, &self.links, interface, *key, What::Lost(Errno::ENETDOWN)),
                 State::Deaf(_) => drop(self.deaf.remove(&(interface, *key))),
@@ -114,13 +115,6 @@ impl Manager<'_> {
             }
             membership.state = State::Down;
         }
-    }
-
-    /// The interface is up again, and the kernel has reported its groups by itself.
-    pub(super) fn comes_up(&mut self, interface: u32) {
-        let memberships = self.memberships.get(&interface).into_iter().flatten();
-        let down = memberships.filter(|(_, found)| found.state == State::Down).map(|(key, _)| *key);
-        down.collect::<Vec<_>>().into_iter().for_each(|key| self.report_one(interface, key));
     }
 
     /// What is joined on an interface that is live is there, as far as its sockets can hear it.
@@ -133,7 +127,7 @@ impl Manager<'_> {
     fn report_one(&mut self, interface: u32, key: Key) {
         let Some(membership) = self.memberships.get_mut(&interface).and_then(|all| all.get_mut(&key)) else { return };
         let (Some(number), Some(link)) = (membership.socket, self.links.get(&interface)) else { return };
-        let Some(hearing) = self.sockets.hearing(number) else { return };
+        let Some(hearing) = self.sockets.hearing(number).filter(|_| link.is_live_for(key.group)) else { return };
         let what = match hearing.deafness(key, interface, link) {
             None => {
                 self.deaf.remove(&(interface, key));
@@ -159,7 +153,8 @@ impl Manager<'_> {
         }
     }
 
-    /// Tells what is live and was deaf, or the reverse.
+    /// Tells what is live and was deaf or down, or has become deaf. The kernel itself has reported the groups of
+    /// an interface that is up again.
     pub(super) fn hearing_changed(&mut self, interface: u32) {
         let (Some(link), Some(memberships)) = (self.links.get(&interface), self.memberships.get(&interface)) else {
             return;
@@ -170,6 +165,7 @@ impl Manager<'_> {
             match found.state {
                 State::Live => now.is_some(),
                 State::Deaf(before) => now != Some(before),
+                State::Down => link.is_live_for(key.group),
                 _ => false,
             }
         };

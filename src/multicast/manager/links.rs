@@ -21,6 +21,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whose port it is.
     pub master: Master,
+    /// Whether IPv6 works there.
+    pub is_ipv6_ready: bool,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// Those that reach no further than the link.
@@ -54,6 +56,11 @@ impl Link {
     /// Whether anything can arrive: up, and with a carrier.
     pub fn is_live(&self) -> bool {
         self.flags.has(Flags::UP) && self.flags.has(Flags::LOWER_UP)
+    }
+
+    /// Whether anything of the group can arrive: IPv6 becomes ready after the interface.
+    pub fn is_live_for(&self, group: IpAddr) -> bool {
+        self.is_live() && (group.is_ipv4() || self.is_ipv6_ready)
     }
 
     /// Whether it has an IPv4 address.

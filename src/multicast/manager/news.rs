@@ -2,8 +2,11 @@
 //! and again.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::links::Links;
@@ -98,6 +101,12 @@ fn is_news(links: &Links, change: &Change) -> bool {
         Change::Address { index, ip, .. } => links.get(index).is_none_or(|link| !link.addresses.contains(ip)),
         _ => false,
     }
+}
+
+/// Whether the host has IPv6 disabled on an interface.
+pub(super) fn is_ipv6_disabled(name: &[u8]) -> bool {
+    let path = [b"/proc/sys/net/ipv6/conf/", name, b"/disable_ipv6"].concat();
+    fs::read(OsStr::from_bytes(&path)).is_ok_and(|text| !text.starts_with(b"0"))
 }
 
 /// The interface that the route to a group leads to, by the source address that a connected socket gets.

@@ -12,8 +12,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::hash::Keyed;
 use super::mark;
+use crate::hash::Keyed;
 use crate::tunnel::ip::{Packet, protocol, udp};
 
 /// How long a packet may be on its way round.

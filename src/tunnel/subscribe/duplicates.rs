@@ -20,7 +20,7 @@ pub enum Path {
     Tunnel,
 }
 
-/// How far the two ways may lie apart.
+/// How far apart the network may deliver by the two ways. What waits in a queue of this host comes on top.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
 /// How many datagrams without a twin are remembered; of more the oldest are forgotten.
 const NOTES: usize = 32_768;
@@ -42,12 +42,14 @@ pub struct Duplicates {
     notes: HashMap<u64, Note>,
     /// When each was noted, in order.
     queue: VecDeque<(Instant, u64)>,
+    /// When nothing waited in the queue of each way: natively, of the tunnel.
+    drained: [Option<Instant>; 2],
 }
 
 impl Duplicates {
     /// With a secret, so that no sender can make two datagrams that look equal. Allocates nothing yet.
     pub fn new(key: u64) -> Duplicates {
-        Duplicates { key: key | 1, notes: HashMap::default(), queue: VecDeque::new() }
+        Duplicates { key: key | 1, notes: HashMap::default(), queue: VecDeque::new(), drained: [None; 2] }
     }
 
     /// Whether nothing is remembered.
@@ -57,7 +59,7 @@ impl Duplicates {
 
     /// Takes note of a datagram; whether it is to be handed out.
     pub fn is_new(&mut self, now: Instant, path: Path, from: SocketAddr, payload: &[u8]) -> bool {
-        self.expire(now);
+        self.expire();
         let hash = hash(self.key, from, payload);
         match self.notes.get_mut(&hash) {
             Some(note) if note.path != path && note.waiting > 0 => {
@@ -80,8 +82,19 @@ impl Duplicates {
         true
     }
 
-    /// Forgets what is too old to have a twin.
-    pub fn expire(&mut self, now: Instant) {
+    /// Nothing waits to be read that came by this way.
+    pub fn drained(&mut self, now: Instant, path: Path) {
+        let [native, tunnel] = &mut self.drained;
+        match path {
+            Path::Native => *native = Some(now),
+            Path::Tunnel => *tunnel = Some(now),
+        }
+    }
+
+    /// Forgets what is too old to have a twin. A twin that came in time may still wait to be read.
+    pub fn expire(&mut self) {
+        let [Some(native), Some(tunnel)] = self.drained else { return };
+        let now = native.min(tunnel);
         while self.queue.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
             self.forget_oldest();
         }
@@ -150,6 +163,12 @@ mod tests {
             Rig { duplicates: Duplicates::new(7), now: Instant::now() }
         }
 
+        /// Both queues are empty.
+        fn drain(&mut self) {
+            [Native, Tunnel].into_iter().for_each(|path| self.duplicates.drained(self.now, path));
+            self.duplicates.expire();
+        }
+
         fn get(&mut self, path: Path, text: &str) -> bool {
             self.duplicates.is_new(self.now, path, "192.0.2.1:9".parse().unwrap(), text.as_bytes())
         }
@@ -213,10 +232,11 @@ mod tests {
         rig.now += WINDOW / 2;
         assert!(rig.get(Native, "a"));
         rig.now += WINDOW / 2;
+        rig.drain();
         // The second one still waits for its twin.
         assert!(!rig.get(Tunnel, "a") && rig.get(Tunnel, "a"));
         rig.now += WINDOW;
-        rig.duplicates.expire(rig.now);
+        rig.drain();
         assert!(rig.duplicates.is_empty() && rig.duplicates.notes.is_empty());
     }
 
@@ -237,7 +257,21 @@ mod tests {
         rig.duplicates.tunnel_ends();
         assert!((0..9).all(|_| rig.get(Native, "beat")) && !rig.get(Native, "one"));
         rig.now += WINDOW;
-        rig.duplicates.expire(rig.now);
+        rig.drain();
         assert!(rig.duplicates.notes.is_empty());
+    }
+
+    #[test]
+    fn what_waits_in_a_queue_isnt_too_old() {
+        for (first, second) in [(Native, Tunnel), (Tunnel, Native)] {
+            let mut rig = Rig::new();
+            assert!(rig.get(first, "a"));
+            for _ in 0..20 {
+                rig.now += WINDOW;
+                rig.duplicates.drained(rig.now, first);
+                rig.duplicates.expire();
+            }
+            assert!(!rig.get(second, "a"), "its twin waited for 20 seconds");
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::amt::client::{Client, Delivered, Settings, groups};
+use super::amt::gateway::State;
 use crate::datagram::receive::View;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Result};
@@ -59,6 +60,8 @@ pub struct Subscription<'fd> {
     readable: Readable,
     to: SocketAddress,
     counters: Counters,
+    /// Which way is read first; in turn, so that neither takes all the room.
+    is_tunnels_turn: bool,
 }
 
 impl<'fd> Subscription<'fd> {
@@ -88,6 +91,7 @@ impl<'fd> Subscription<'fd> {
             readable,
             to: SocketAddr::new(key.group, port).into(),
             counters: Counters::default(),
+            is_tunnels_turn: false,
         })
     }
 
@@ -108,14 +112,32 @@ impl<'fd> Subscription<'fd> {
             return Ok(0);
         }
         loop {
-            let (is_native, is_tunnel) = self.ready()?;
-            let native = if is_native { self.take_native(limit, &mut each)? } else { 0 };
-            let tunnel = if is_tunnel { self.take_tunnel(limit - native, &mut each)? } else { 0 };
+            let count = self.take(limit, &mut each)?;
             self.decide();
-            if native + tunnel > 0 {
-                return Ok(native + tunnel);
+            if count > 0 {
+                return Ok(count);
             }
             deadline.wait_or_due(self.readable.fd(), self.timer())?;
+        }
+    }
+
+    /// What has come, by both ways: where both have something, the first gets half of the room at most.
+    fn take(&mut self, limit: usize, each: &mut impl FnMut(Arrival<'_>)) -> Result<usize> {
+        let (is_native, is_tunnel) = self.ready()?;
+        match (is_native, is_tunnel) {
+            (true, true) => {}
+            (true, false) => return self.take_native(limit, each),
+            (false, true) => return self.take_tunnel(limit, each),
+            (false, false) => return Ok(0),
+        }
+        let half = limit.div_ceil(2);
+        self.is_tunnels_turn = !self.is_tunnels_turn;
+        if self.is_tunnels_turn {
+            let tunnel = self.take_tunnel(half, each)?;
+            Ok(tunnel + self.take_native(limit - tunnel, each)?)
+        } else {
+            let native = self.take_native(half, each)?;
+            Ok(native + self.take_tunnel(limit - native, each)?)
         }
     }
 
@@ -130,11 +152,22 @@ impl<'fd> Subscription<'fd> {
                 _ => ready.1 = true,
             }
         }
+        if !self.duplicates.is_empty() {
+            let now = Instant::now();
+            for path in [(ready.0, Path::Native), (ready.1, Path::Tunnel)] {
+                if let (false, path) = path {
+                    self.duplicates.drained(now, path);
+                }
+            }
+        }
         Ok(ready)
     }
 
     /// What has come natively.
     fn take_native(&mut self, limit: usize, each: &mut impl FnMut(Arrival<'_>)) -> Result<usize> {
+        if limit == 0 {
+            return Ok(0);
+        }
         let (now, mut count) = (Instant::now(), 0);
         // Without a tunnel, now or just before, nothing can come twice.
         let is_watching = self.switch.is_tunnel() || !self.duplicates.is_empty();
@@ -195,7 +228,10 @@ impl<'fd> Subscription<'fd> {
     /// Joins through the tunnel, or leaves there.
     fn decide(&mut self) {
         let (now, Key { group, source }) = (Instant::now(), self.key);
-        self.duplicates.expire(now);
+        self.duplicates.expire();
+        if self.client.state() == State::Active {
+            self.switch.stands(now);
+        }
         // The group was checked, and is joined and left in turn: neither can fail.
         match self.switch.handle_timeout(now) {
             None => {}

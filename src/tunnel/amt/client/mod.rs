@@ -170,6 +170,11 @@ impl Client {
         self.gateway.group_count()
     }
 
+    /// Of how many of them nothing has ever come.
+    pub fn silent_group_count(&self) -> usize {
+        self.gateway.silent_group_count()
+    }
+
     /// What was done and dropped.
     pub fn counters(&self) -> &Counters {
         self.gateway.counters()

@@ -63,6 +63,11 @@ impl Candidates {
         self.list.iter().enumerate().any(|(other, (_, until))| other != index && is_awake(until))
     }
 
+    /// Whether there may be another relay: the next candidate, or what asking the same one leads to.
+    pub fn has_elsewhere(&self, index: usize, now: Instant) -> bool {
+        self.get(index).is_some_and(|candidate| candidate.discovery) || self.has_other(index, now)
+    }
+
     pub fn rest(&mut self, index: usize, until: Instant) {
         if let Some((_, place)) = self.list.get_mut(index) {
             *place = Some(until);

@@ -61,8 +61,7 @@ impl Gateway {
         bytes: &'a [u8],
     ) -> Result<Option<(Inner<'a>, usize)>, Dropped> {
         let packet = Packet::parse(bytes).map_err(|_| Dropped::Packet)?;
-        let filter = self.groups.filter(packet.destination).ok_or(Dropped::NotJoined)?;
-        if !filter.passes(packet.source) {
+        if !self.groups.hear(packet.destination, packet.source).ok_or(Dropped::NotJoined)? {
             return Err(Dropped::Filtered);
         }
         if packet.protocol != protocol::UDP {

@@ -47,7 +47,7 @@ impl Gateway {
         self.phase = Phase::Connected(session);
         self.quiet = Quiet::default();
         self.groups.announce_all(times);
-        self.tell_again = None;
+        (self.tell_again, self.tell_all) = (None, None);
     }
 
     /// Asks, once more.
@@ -124,7 +124,7 @@ impl Gateway {
         self.look_for_relay(now);
     }
 
-    /// The relay has said that it takes nobody more.
+    /// The relay has said that it takes nobody more. If it knows this gateway after all, it is told to stop.
     pub(super) fn relay_is_full(&mut self, now: Instant) {
         let Phase::Connected(session) = &self.phase else { return };
         let (index, relay) = (session.candidate, session.relay);
@@ -135,6 +135,7 @@ impl Gateway {
         }
         self.counters.relay_changes += 1;
         self.failures += 1;
+        self.quit(false);
         self.look_for_relay(now);
     }
 }

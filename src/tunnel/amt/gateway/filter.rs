@@ -66,6 +66,8 @@ pub(super) struct Saying {
 /// A group's filter, and what of its last changes is still to be told.
 pub(super) struct Group {
     pub filter: Filter,
+    /// Something has come of it since it was joined.
+    pub is_heard: bool,
     /// How often a change from listed to unlisted, or back, is still to be told.
     mode_left: u8,
     /// The same for single sources.
@@ -74,7 +76,7 @@ pub(super) struct Group {
 
 impl Group {
     pub fn new() -> Group {
-        Group { filter: Filter::none(), mode_left: 0, sources_left: BTreeMap::new() }
+        Group { filter: Filter::none(), is_heard: false, mode_left: 0, sources_left: BTreeMap::new() }
     }
 
     /// Another filter, to be told so many times.

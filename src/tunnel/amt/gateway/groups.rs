@@ -21,6 +21,8 @@ pub(super) struct Groups {
     again: BTreeSet<IpAddr>,
     /// How many of each family are joined.
     joined: [usize; 2],
+    /// Of how many of them something has come.
+    heard: usize,
 }
 
 impl Groups {
@@ -32,6 +34,22 @@ impl Groups {
     /// How many groups are joined.
     pub fn count(&self) -> usize {
         self.joined.iter().sum()
+    }
+
+    /// Of how many of them nothing has come.
+    pub fn silent(&self) -> usize {
+        self.count().saturating_sub(self.heard)
+    }
+
+    /// Whether a source of a group is listened to; `None` if the group isn't joined. What passes is noted.
+    pub fn hear(&mut self, group: IpAddr, source: IpAddr) -> Option<bool> {
+        let one = self.all.get_mut(&group).filter(|one| !one.filter.is_none())?;
+        let passes = one.filter.passes(source);
+        if passes && !one.is_heard {
+            one.is_heard = true;
+            self.heard += 1;
+        }
+        Some(passes)
     }
 
     /// How many are kept in mind.
@@ -61,6 +79,9 @@ impl Groups {
             entry.change(filter, times);
             self.fresh.insert(group);
             self.again.remove(&group);
+            if !is && std::mem::take(&mut entry.is_heard) {
+                self.heard -= 1;
+            }
         } else if !is && !entry.is_pending() {
             self.all.remove(&group);
         }

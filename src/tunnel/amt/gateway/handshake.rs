@@ -128,10 +128,11 @@ impl Session {
         }
     }
 
-    /// Asks now, though not too often.
+    /// Asks now, or as soon as that isn't too often.
     pub fn verify(&mut self, now: Instant) {
-        if !self.is_asking() && now >= self.begun + VERIFY_LEAST {
-            self.next = Some(now);
+        if !self.is_asking() {
+            let soon = now.max(self.begun + VERIFY_LEAST);
+            self.next = Some(self.next.map_or(soon, |next| next.min(soon)));
         }
     }
 
@@ -210,13 +211,12 @@ impl Gateway {
         let index = session.candidate;
         if session.is_asking() && session.attempts >= session.attempts_max() {
             // It answers for the other family, or it is there and its answers are taken by others: later.
-            if session.has_answer() || session.is_active() && self.quiet.is_flowing(now) {
+            if session.has_answer() || session.is_active() && self.quiet.has_heard_lately(now) {
                 session.attempts = 0;
                 session.next = Some(session.begun + session.interval);
                 return;
             }
-            let discovers = self.candidates.get(index).is_some_and(|candidate| candidate.discovery);
-            if discovers || self.candidates.has_other(index, now) {
+            if self.candidates.has_elsewhere(index, now) {
                 return self.relay_fails(now);
             }
             if session.attempts == ATTEMPTS {
@@ -289,12 +289,15 @@ impl Gateway {
             return self.counters.drop(Dropped::Unasked);
         }
         self.counters.queries += 1;
-        // One that knows this gateway keeps it, unless the gateway is somewhere else now.
+        // A full relay keeps the gateways that it knows. Nothing in the Query says whether it knows this one:
+        // it may have begun anew since. Only data that flows proves that it does.
         let has_moved = session.endpoint.is_some_and(|old| answer.gateway.is_some_and(|new| old.gateway != new));
-        if answer.limited && (has_moved || !session.is_active()) {
+        let (was_active, index) = (session.is_active(), session.candidate);
+        let is_unknown = has_moved || !was_active;
+        if answer.limited && (is_unknown || (!self.quiet.is_flowing() && self.candidates.has_elsewhere(index, now))) {
             return self.relay_is_full(now);
         }
-        let was_active = session.is_active();
+        let Phase::Connected(session) = &mut self.phase else { return };
         session.learn(mld, answer, &query, self.options.ecn);
         self.failures = 0;
         self.note_endpoint(now, answer);

@@ -95,6 +95,8 @@ pub struct Gateway {
     groups: Groups,
     /// When what has changed is told again.
     tell_again: Option<Instant>,
+    /// When everything is told, after groups were left.
+    tell_all: Option<Instant>,
     teardowns: Vec<Teardown>,
     outbox: VecDeque<Transmit>,
     reassembly: Reassembly,
@@ -120,6 +122,7 @@ impl Gateway {
             phase: Phase::Idle,
             groups: Groups::default(),
             tell_again: None,
+            tell_all: None,
             teardowns: Vec::new(),
             outbox: VecDeque::new(),
             reassembly: Reassembly::default(),
@@ -162,6 +165,11 @@ impl Gateway {
     /// How many groups are wanted.
     pub fn group_count(&self) -> usize {
         self.groups.count()
+    }
+
+    /// Of how many of them nothing has ever come.
+    pub fn silent_group_count(&self) -> usize {
+        self.groups.silent()
     }
 
     /// A datagram has arrived, with this traffic class on its outside: one for the application, if it

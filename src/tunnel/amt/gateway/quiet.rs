@@ -17,11 +17,12 @@ pub(super) struct Quiet {
     patience: Duration,
     look: Option<Instant>,
     calm: u32,
+    is_silent: bool,
 }
 
 impl Default for Quiet {
     fn default() -> Quiet {
-        Quiet { heard: None, patience: FIRST, look: None, calm: 0 }
+        Quiet { heard: None, patience: FIRST, look: None, calm: 0, is_silent: false }
     }
 }
 
@@ -29,14 +30,20 @@ impl Quiet {
     /// A datagram has come.
     pub fn heard(&mut self, now: Instant) {
         self.heard = Some(now);
+        self.is_silent = false;
         if self.look.is_none() {
             self.look = Some(now + self.patience);
         }
     }
 
-    /// Whether the stream flows.
-    pub fn is_flowing(&self, now: Instant) -> bool {
+    /// Whether data came a short while ago.
+    pub fn has_heard_lately(&self, now: Instant) -> bool {
         self.heard.is_some_and(|heard| heard + FIRST > now)
+    }
+
+    /// Whether data has come, and no pause since was too long.
+    pub fn is_flowing(&self) -> bool {
+        self.heard.is_some() && !self.is_silent
     }
 
     /// When to look.
@@ -59,7 +66,7 @@ impl Quiet {
             }
             return false;
         }
-        self.calm = 0;
+        (self.calm, self.is_silent) = (0, true);
         self.patience = (self.patience * 2).min(MOST);
         self.look = (self.patience < MOST).then(|| now + self.patience);
         true

@@ -14,6 +14,8 @@ use crate::tunnel::listener::{self, Record, Sources, Version};
 const REPORT_MAX: usize = 1400;
 /// What was told is told again within this time (RFC 3376, section 8.11; RFC 3810, section 9.11).
 const AGAIN: Duration = Duration::from_secs(1);
+/// After groups were left, and told so twice, the others are told again.
+const AFTER_LEAVE: Duration = Duration::from_secs(2);
 /// The most tunnels that are being ended at the same time.
 const TEARDOWNS_MAX: usize = 4;
 
@@ -31,7 +33,10 @@ impl Gateway {
         let Phase::Connected(session) = &self.phase else { return None };
         let can = |mld: bool| session.part(mld).tunnel.is_some() && self.groups.has_fresh(mld);
         // Long ago: at once.
-        if can(false) || can(true) { Some(session.begun()) } else { self.tell_again }
+        if can(false) || can(true) {
+            return Some(session.begun());
+        }
+        self.tell_again.into_iter().chain(self.tell_all).min()
     }
 
     /// Tells what has changed, and once more what had changed before.
@@ -40,6 +45,9 @@ impl Gateway {
             let Some(tunnel) = self.tunnel(mld) else { continue };
             if self.groups.has_fresh(mld) {
                 let told = self.groups.tell_fresh(mld);
+                if !told.left.is_empty() && self.groups.silent() > 0 {
+                    self.tell_all.get_or_insert(now + AFTER_LEAVE);
+                }
                 self.report(mld, tunnel, &told);
             }
         }
@@ -51,7 +59,20 @@ impl Gateway {
                 self.report(mld, tunnel, &told);
             }
         }
+        self.tell_all(now);
         self.plan_again(now);
+    }
+
+    /// A relay that takes so many groups and no more ignores the others without a word (Linux's takes 32). After
+    /// some were left there may be room for those of which nothing has come.
+    fn tell_all(&mut self, now: Instant) {
+        if self.tell_all.is_none_or(|at| at > now) {
+            return;
+        }
+        self.tell_all = None;
+        if self.groups.silent() > 0 {
+            [false, true].into_iter().for_each(|mld| self.tell_state(now, mld));
+        }
     }
 
     /// Answers the relay's Query.
@@ -143,6 +164,7 @@ impl Gateway {
             (0..robustness).for_each(|_| self.send_teardown(relay, endpoint));
         }
         self.silent.1 = None;
+        (self.tell_again, self.tell_all) = (None, None);
         self.quiet = Quiet::default();
         self.phase = Phase::Idle;
     }

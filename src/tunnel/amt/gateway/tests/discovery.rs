@@ -177,6 +177,67 @@ fn a_relay_that_is_full_keeps_those_that_it_has() {
     assert_eq!(rig.sent(), [(at(RELAY), Sent::Update(2, vec!["IsEx 232.1.2.3".into()]))]);
 }
 
+/// Active at the first of these, with a stream that then stops; its next question, and the answer "full".
+fn full_after_silence(candidates: Vec<Candidate>) -> Rig {
+    let mut rig = Rig::new(candidates);
+    rig.join(GROUP);
+    let nonce = rig.request(RELAY);
+    rig.answer(RELAY, nonce, SAY);
+    rig.settle();
+    rig.now += SECOND * 10;
+    assert!(rig.data(RELAY, &packet("192.0.2.1", GROUP, "flows", 0)).is_some());
+    let (waited, sent) = rig.next().unwrap();
+    let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
+    assert!(waited <= SECOND * 5);
+    rig.answer(RELAY, *nonce, Say { mac: 9, limited: true, ..SAY });
+    rig
+}
+
+#[test]
+fn a_relay_that_fell_silent_and_is_full_is_left_for_another() {
+    let mut rig = full_after_silence(direct(&[RELAY, OTHER]));
+    let sent = rig.sent();
+    // If it knows the gateway after all, it is to stop.
+    assert!(sent.contains(&(at(RELAY), Sent::Update(1, vec!["To 232.1.2.3".into()]))), "{sent:?}");
+    let Some((_, Sent::Request(0, nonce))) = sent.iter().find(|(to, _)| *to == at(OTHER)) else { panic!("{sent:?}") };
+    rig.answer(OTHER, *nonce, SAY);
+    assert!(rig.sent().contains(&(at(OTHER), Sent::Update(1, vec!["IsEx 232.1.2.3".into()]))));
+    assert_eq!((rig.gateway.relay(), rig.gateway.state()), (Some(at(OTHER)), State::Active));
+    assert_eq!(rig.counters().relay_changes, 1);
+}
+
+#[test]
+fn a_full_relay_that_may_know_the_gateway_stays_where_there_is_no_other() {
+    let mut rig = full_after_silence(direct(&[RELAY]));
+    let sent = rig.sent();
+    assert_eq!(sent, [(at(RELAY), Sent::Update(9, vec!["IsEx 232.1.2.3".into()]))]);
+    assert_eq!((rig.gateway.relay(), rig.counters().relay_changes), (Some(at(RELAY)), 0));
+}
+
+#[test]
+fn a_full_relay_that_still_sends_is_kept() {
+    let mut rig = Rig::new(direct(&[RELAY, OTHER]));
+    rig.join(GROUP);
+    let nonce = rig.request(RELAY);
+    rig.answer(RELAY, nonce, SAY);
+    rig.settle();
+    let nonce = loop {
+        assert!(rig.data(RELAY, &packet("192.0.2.1", GROUP, "flows", 0)).is_some());
+        rig.now += SECOND;
+        if let [(_, Sent::Request(0, nonce))] = rig.sent().as_slice() {
+            break *nonce;
+        }
+    };
+    rig.answer(RELAY, nonce, Say { limited: true, ..SAY });
+    rig.sent();
+    assert_eq!((rig.gateway.relay(), rig.counters().relay_changes), (Some(at(RELAY)), 0));
+    // Later it stops, and says the same.
+    let (_, sent) = rig.next().unwrap();
+    let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
+    rig.answer(RELAY, *nonce, Say { limited: true, ..SAY });
+    assert_eq!(rig.gateway.relay(), Some(at(OTHER)));
+}
+
 #[test]
 fn a_silent_relay_is_left_if_asked_for_and_there_is_another() {
     let mut rig = Rig::with(Options { candidates: direct(&[RELAY, OTHER]), ecn: false, leave_silent: true });

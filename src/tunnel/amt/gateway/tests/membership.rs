@@ -435,5 +435,31 @@ fn a_gateway_that_moves_away_from_a_full_relay_needs_another() {
     let (_, sent) = rig.next().unwrap();
     let [(_, Sent::Request(0, nonce))] = sent.as_slice() else { panic!("{sent:?}") };
     rig.answer(OTHER, *nonce, Say { limited: true, endpoint: Some("203.0.113.7:4001"), ..say });
-    rig.request(RELAY);
+    // If the relay still sends to the old place, it is to stop.
+    let sent = rig.sent();
+    assert!(sent.iter().any(|(to, one)| *to == at(OTHER) && matches!(one, Sent::Teardown(1, ..))), "{sent:?}");
+    assert!(matches!(sent.last(), Some((to, Sent::Request(0, _))) if *to == at(RELAY)), "{sent:?}");
+}
+
+#[test]
+fn after_a_leave_the_relay_may_have_room_for_groups_of_which_nothing_came() {
+    let mut rig = Rig::active();
+    rig.join("232.1.2.4");
+    rig.settle();
+    assert_eq!(rig.gateway.silent_group_count(), 2);
+    assert!(rig.data(RELAY, &packet("192.0.2.1", GROUP, "here", 0)).is_some());
+    assert_eq!(rig.gateway.silent_group_count(), 1);
+    rig.leave(GROUP);
+    rig.settle();
+    let (_, sent) = rig.next().unwrap();
+    assert_eq!(sent, [(at(RELAY), Sent::Update(1, vec!["IsEx 232.1.2.4".into()]))]);
+    // Not where all bring something.
+    assert!(rig.data(RELAY, &packet("192.0.2.1", "232.1.2.4", "here", 0)).is_some());
+    rig.join(GROUP);
+    assert!(rig.data(RELAY, &packet("192.0.2.1", GROUP, "here", 0)).is_some());
+    rig.leave(GROUP);
+    rig.settle();
+    assert_eq!(rig.gateway.silent_group_count(), 0);
+    let told = |sent: &[(SocketAddr, Sent)]| sent.iter().any(|(_, one)| matches!(one, Sent::Update(..)));
+    assert!(!rig.next().is_some_and(|(waited, sent)| waited < SECOND * 4 && told(&sent)));
 }
