@@ -147,12 +147,14 @@ extern "C" {
 #define CASTIO_MEMBERSHIP_WAITING 1
 
 /**
- * castio_membership_state: joined, on an interface that is up and has a carrier, and the socket can hear it.
+ * castio_membership_state: joined, on an interface that is up and has a carrier, for a group of IPv6 one where
+ * IPv6 is ready, too, and the socket can hear it.
  */
 #define CASTIO_MEMBERSHIP_LIVE 2
 
 /**
- * castio_membership_state: joined, on an interface that is down or has no carrier.
+ * castio_membership_state: joined, on an interface that is down or has no carrier; for a group of IPv6 also
+ * where IPv6 isn't ready yet, or disabled.
  */
 #define CASTIO_MEMBERSHIP_DOWN 3
 
@@ -1037,6 +1039,14 @@ struct castio_tunnel_info {
      * Dropped by the kernel: there was no more room in the socket.
      */
     uint64_t in_buffer;
+    /**
+     * Not sent, -EADDRNOTAVAIL: from a link-local address to beyond its link.
+     */
+    uint64_t out_link_local;
+    /**
+     * Dropped: from a link-local address to beyond its link.
+     */
+    uint64_t in_link_local;
 };
 
 /**
@@ -1137,7 +1147,7 @@ struct castio_bridge_info {
      */
     uint64_t malformed;
     /**
-     * Dropped: too big, and not to be fragmented.
+     * Dropped: too big, and not to be fragmented. A report (IGMP, MLD) is split by its records instead.
      */
     uint64_t too_big;
     /**
@@ -1169,13 +1179,18 @@ struct castio_bridge_info {
      */
     uint64_t queries;
     /**
-     * Joins that were refused.
+     * Joins that were refused, or given up for newer ones: one host behind the other end has 2,500 groups at
+     * most, and all together 10,000.
      */
     uint64_t refused_joins;
     /**
      * How often a source was told that its packet is too big (ICMPv6).
      */
     uint64_t told_too_big;
+    /**
+     * Dropped: from a link-local address, which no router forwards (RFC 3927, RFC 4291).
+     */
+    uint64_t link_local;
 };
 
 /**
@@ -1321,6 +1336,12 @@ struct castio_amt_info {
      * than 16 packets at once.
      */
     uint64_t dropped_fragment;
+    /**
+     * Of the groups joined, those of which nothing has come since. A relay refuses without a word: when it has
+     * no room for the group, or for a group of 232.0.0.0/8 or ff3x::/32 that is joined without a source
+     * (RFC 4607). Or nobody sends.
+     */
+    uint64_t silent_groups;
 };
 
 /**
@@ -3892,6 +3913,8 @@ void castio_tunnel_close(struct castio_tunnel *tunnel);
  * -EBUSY: another call is in the handle.
  * -EBADMSG: it isn't a packet, or its TTL or hop limit is 0.
  * -EMSGSIZE: it is too big: castio_tunnel_info tells what fits.
+ * -EADDRNOTAVAIL: it comes from a link-local address and goes beyond its link, as no router lets it (RFC 3927,
+ *   section 2.7; RFC 4291, section 2.5.6). IGMP, MLD and what goes to an address of the link itself may.
  * -ELOOP: it comes from the other end's address or goes to it, and would go in circles (RFC 2003).
  * -EAGAIN: timeout_ms is 0 and there was room for none. -ETIMEDOUT: the time has passed.
  * -EFAULT: tunnel or packets is NULL, or a packet with a length is. -EINVAL: a length is over SSIZE_MAX.
@@ -3986,7 +4009,10 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * must be a list and each have a port, and what comes out leaves as this host's own datagrams.
  *
  * Circles are broken: what a bridge has put on an interface it doesn't take in, and a packet that comes
- * again within 3 seconds, with less TTL than before, has come round and is dropped. IPv4 packets that are
+ * again within 3 seconds, with less TTL than before, has come round and is dropped. A sender whose datagrams are
+ * all equal (heartbeats) and have no IPv4 identification loses one when its TTL at arrival shrinks: that looks
+ * the same. Datagrams that bridges send as their own leave from ports 0xc0c5, 0xc1c5 and so on to 0xffc5, by
+ * which other bridges know them; of those, equal ones that several hosts have sent can't be told apart. IPv4 packets that are
  * too big and may be fragmented are (before they go in, unless the tunnel has CASTIO_TUNNEL_FRAGMENT).
  *
  * Other packets that are too big are dropped and counted. With CAP_NET_RAW the source of one of IPv6 that
@@ -3994,6 +4020,11 @@ int castio_tunnel_info(struct castio_tunnel *tunnel,
  * then fragments what it sends to that group, and the sender may hear of it by IPV6_RECVERR. A /64 is told
  * 10 times at once and 10 times a second at most, all together 100 times. IPv4 has no such message for what
  * goes to a group, but from an AMT relay, and of what is too big for the egress interface nobody is told.
+ *
+ * With groups NULL the other end is asked at once what its hosts listen to, and again, 125 seconds apart at the
+ * most, until it answers. It knows what they have reported to it. One that has itself just begun asks them
+ * first, which takes up to 10 seconds. What no report tells can't be known: a host that has gone without a word
+ * counts for 260 seconds, or longer where another querier asks more seldom.
  *
  * Interfaces may go and come. One that is made anew, with whatever index, that goes down and up, or gets
  * its name back, is used again from the next castio_bridge_process on: groups are joined, and hosts asked,
@@ -4585,12 +4616,14 @@ int castio_amt_relay_json(struct castio_amt_relay *relay,
  * Makes a handle that receives a multicast group: natively where the network carries it, through an AMT
  * relay where it doesn't. Joins natively on a socket of its own, as castio_membership_add does, and
  * stays joined. When nothing has come for 4 seconds it joins through the tunnel as well. When native
- * traffic comes beside it for 2 seconds, from everybody who comes through the tunnel, it leaves there. In
- * between both ways run side by side, and what comes by both is received once. A tunnel that turns out
- * not to be needed, because nobody was sending, is tried after 8, 16, up to 120 seconds.
+ * traffic comes beside it for 2 seconds without a break, and brings at least 95 % of what the tunnel brings
+ * of each sender, it leaves there. In between both ways run side by side, are read in turn, and what comes by
+ * both is received once. After a tunnel that brought nothing, though a relay had taken the join, because
+ * nobody was sending, the next silence lasts 8 seconds, then 16, up to 120, before it joins again.
  *
  * UDP has no serial numbers: what has the same sender and the same bytes within a second is taken for the
- * same if it comes by different ways, for another if it comes by the same way.
+ * same if it comes by different ways, for another if it comes by the same way. The time that datagrams wait
+ * for a slow reader doesn't count.
  * A group with several senders counts as a whole: any of them keeps it from the tunnel. Subscribe by
  * source to have that for each.
  *
