@@ -481,7 +481,7 @@ fn one_host_takes_its_share_and_link_local_sources_stay() {
         assert_eq!(relay.info().dropped_scope, 1);
         // So many records at once, and no more.
         let stranger = Gateway::new(far, "10.2.0.1");
-        (0..9).for_each(|_| drop(stranger.report(&relay, ModeIsExclude, "239.1.2.1", &[])));
+        (0..9).for_each(|_| _ = stranger.report(&relay, ModeIsExclude, "239.1.2.1", &[]));
         assert!(relay.info().dropped_records > 0);
     });
 }

@@ -269,6 +269,7 @@ mod tests {
     fn link(names: &[&str], addresses: &[&str]) -> Link {
         let (first, others) = names.split_first().unwrap();
         Link {
+            is_ipv6_ready: true,
             padded_name: crate::sys::interface::padded(first.as_bytes()).unwrap(),
             other_names: others.iter().map(|name| name.as_bytes().to_vec()).collect(),
             flags: Flags::UP.with(Flags::MULTICAST),

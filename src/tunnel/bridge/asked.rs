@@ -352,7 +352,7 @@ mod tests {
     fn a_host_that_asks_for_too_much_loses_its_own_oldest() {
         let (mut asked, now) = (Asked::default(), Instant::now());
         let group = |number: usize| -> IpAddr { [239, 2, (number / 256) as u8, number as u8].into() };
-        let mut ask = |asked: &mut Asked, number, host, at| {
+        let ask = |asked: &mut Asked, number, host, at| {
             let record = Record { kind: Kind::ModeIsExclude, group: group(number), sources: Sources::NONE };
             asked.record(&record, host, LIFETIME, now + Duration::from_millis(at));
         };
