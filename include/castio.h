@@ -3106,6 +3106,7 @@ int castio_open_receiver_addr(const struct sockaddr *group,
  * -EADDRNOTAVAIL: there is no address to send from: with IPv6 on that interface, with IPv4 on this host; or
  *   several interfaces have the address that interface is.
  * -EAFNOSUPPORT: an IPv6 group, and this host has no IPv6.
+ * -EAGAIN: this host has no local port left.
  * -EFAULT: group is NULL. -EMFILE, -ENFILE: no descriptor left. -EPERM: as castio_interface_index.
  *
  * Any thread. Since 0.1.0. See ip(7), udp(7).

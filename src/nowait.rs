@@ -27,22 +27,32 @@ pub fn recv(fd: BorrowedFd<'_>, bytes: Sink<'_>) -> Result<usize> {
 
 #[cold]
 fn write_elsewhere(fd: BorrowedFd<'_>, bytes: Source<'_>) -> Result<usize> {
-    Channel::new(fd).write(bytes.as_list(), Wait::Never)
+    uninterrupted(|| Channel::new(fd).write(bytes.as_list(), Wait::Never))
 }
 
 #[cold]
 fn read_elsewhere(fd: BorrowedFd<'_>, bytes: Sink<'_>) -> Result<usize> {
-    Channel::new(fd).read(bytes.as_list(), Wait::Never).map(|received| received.len)
+    uninterrupted(|| Channel::new(fd).read(bytes.as_list(), Wait::Never)).map(|received| received.len)
 }
 
 /// Sends what there is room for of a list.
 pub fn writev(fd: BorrowedFd<'_>, list: Gather<'_>) -> Result<usize> {
     list.total()?;
-    Channel::new(fd).write(list, Wait::Never)
+    uninterrupted(|| Channel::new(fd).write(list, Wait::Never))
 }
 
 /// Takes what is there into a list; 0 at the end of file.
 pub fn readv(fd: BorrowedFd<'_>, list: Scatter<'_>) -> Result<usize> {
     list.total()?;
-    Channel::new(fd).read(list, Wait::Never).map(|received| received.len)
+    uninterrupted(|| Channel::new(fd).read(list, Wait::Never)).map(|received| received.len)
+}
+
+/// A call that doesn't wait is no business of a signal; files may say `EINTR` all the same.
+fn uninterrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
 }

@@ -68,7 +68,7 @@ fn the_address_form_makes_the_same_wishes() {
         // The scope of an IPv6 address counts as the interface.
         let keeper = pair.keeper(Family::V6);
         assert_eq!(keeper.add_addr("ff12::7%eth0", None, 0), Ok(1));
-        assert_eq!(keeper.remove("ff12::7", None, Some(&pair.host.index("eth0").to_string())), Ok(0));
+        assert_eq!(keeper.remove_addr("ff12::7", None, pair.host.index("eth0")), Ok(0));
         assert_eq!(keeper.add("ff12::7%eth0", None, None), Ok(1));
         pair.reaches(&keeper, "ff12::7");
     });

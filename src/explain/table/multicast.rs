@@ -33,6 +33,9 @@ rows! {
     EOPNOTSUPP: "get_multicast_interface"
         => "an IPv4 socket, of which Linux doesn't tell the interface that was set."
         => "Remember it beside the socket, or use an IPv6 socket, which sends to IPv4 groups too (::ffff:239.1.2.3).";
+    EAGAIN: "open_sender[_addr]"
+        => "all ports of net.ipv4.ip_local_port_range are taken on this host."
+        => "Close sockets that are done with, or widen the range by sysctl.";
     ENETDOWN: "open_sender[_addr]"
         => "the interface that was named is down."
         => "Switch it on: ip link set INTERFACE up.";
