@@ -261,7 +261,9 @@ impl Storm<'_> {
         let family = self.keeper.family;
         self.keeper.receive_fd();
         for port in &self.ports {
-            let (mut must, _) = port.groups(&self.ports);
+            // What is joined is what must be, but for an address that several have: that is joined on one of them.
+            let mut must: BTreeSet<usize> =
+                (1..=8).filter(|number| port.is_joined(&self.keeper, &family.group(*number))).collect();
             must.remove(&BY_SOURCE.0);
             let index = self.pair.host.index(port.name);
             (1..=8).for_each(|number| self.pair.send(&number.to_string(), &family.group(number), &port.far, None));
