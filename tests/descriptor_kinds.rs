@@ -17,6 +17,7 @@ use castio::ffi::urgent::*;
 use castio::ffi::vectored::*;
 use libc::{EAGAIN, EBADF, EFAULT, EIO, EISDIR, ENOPROTOOPT, ENOTCONN, ENOTTY, EOPNOTSUPP};
 use support::descriptors::{self, *};
+use support::kept::for_ever;
 
 fn available(fd: &impl AsRawFd) -> isize {
     // SAFETY: takes no pointer.
@@ -263,7 +264,7 @@ const READERS: [(&str, Call); 11] = [
 ];
 
 fn room_for_one() -> *mut libc::c_void {
-    Box::leak(Box::new(0_u8)) as *mut u8 as *mut libc::c_void
+    for_ever(0_u8) as *mut u8 as *mut libc::c_void
 }
 
 fn socket(domain: i32, kind: i32, protocol: i32) -> Option<OwnedFd> {

@@ -12,10 +12,14 @@ use castio::ffi::multicast::manager::{castio_membership_add, castio_membership_c
 use libc::{ENOSYS, EPERM, c_int};
 use support::descriptors::*;
 use support::programs::{self, BOTH};
+use support::tools;
 
 /// With the asynchronous type too, which acts as soon as the call gives cancellation back.
 #[test]
 fn a_thread_is_cancelled_after_the_call_and_not_inside() {
+    if std::env::var_os("CASTIO_SANITIZE").is_some() {
+        return tools::skip("AddressSanitizer of gcc 12 takes the end of a cancelled thread for an overflow");
+    }
     for linkage in BOTH {
         let Some(program) = programs::link("tests/c/cancelled", linkage) else { return };
         for how in ["deferred", "asynchronous", "stream"] {

@@ -28,6 +28,7 @@ use castio::ffi::tunnel_info::*;
 use castio::sys::c_types::{castio_datagram, castio_datagram_view};
 use libc::{EBUSY, iovec, sockaddr, sockaddr_in, sockaddr_storage};
 use support::descriptors::{check, until};
+use support::kept::for_ever;
 use support::{declarations, hosts};
 
 /// How long a call waits that is made again and again.
@@ -95,7 +96,7 @@ const ADDRESS: u32 = size_of::<sockaddr_in>() as u32;
 
 /// Every function that takes a handle, by what the call waits in that is in it meanwhile.
 fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
-    let at = |address: sockaddr_storage| Box::leak(Box::new(address)) as *const sockaddr_storage as usize;
+    let at = |address: sockaddr_storage| for_ever(address) as *const sockaddr_storage as usize;
     let group = at(group());
     let group_at = move || group as *const sockaddr;
     let mut all = Vec::new();
@@ -103,14 +104,14 @@ fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
     let (one, other) = UnixDatagram::pair().unwrap();
     one.set_nonblocking(true).unwrap();
     while one.send(b"full").is_ok() {}
-    let (one, _) = (Box::leak(Box::new(one)), Box::leak(Box::new(other)));
+    let (one, _) = (for_ever(one), for_ever(other));
     // SAFETY: a descriptor that stays open, and a place.
     let sender = opened(|out| unsafe { castio_sender_open(one.as_raw_fd(), ptr::null(), out) });
-    let sender = Box::leak(Box::new(sender));
+    let sender = for_ever(sender);
     let get = || sender.load(Ordering::Relaxed);
     let datagram = || {
         let text = iovec { iov_base: c"text".as_ptr().cast_mut().cast(), iov_len: 4 };
-        castio_datagram { iov: Box::leak(Box::new(text)), iovcnt: 1, ..sized() }
+        castio_datagram { iov: for_ever(text), iovcnt: 1, ..sized() }
     };
     all.push((
         call!(castio_send_datagrams(get(), &datagram(), 1, SOME_MS, ptr::null_mut())),
@@ -121,20 +122,20 @@ fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
         ],
     ));
 
-    let socket = Box::leak(Box::new(UdpSocket::bind("127.0.0.1:0").unwrap()));
+    let socket = for_ever(UdpSocket::bind("127.0.0.1:0").unwrap());
     // SAFETY: likewise.
     let receiver = opened(|out| unsafe { castio_receiver_open(socket.as_raw_fd(), ptr::null(), out) });
-    let receiver = Box::leak(Box::new(receiver));
+    let receiver = for_ever(receiver);
     let get = || receiver.load(Ordering::Relaxed);
     all.push((
         call!(castio_receive_datagrams(get(), &mut sized(), 1, SOME_MS)),
         vec![call!(castio_receive_copies(get(), ptr::null(), ptr::null_mut::<castio_datagram_view>(), 0, 0))],
     ));
 
-    let socket = Box::leak(Box::new(UdpSocket::bind("0.0.0.0:0").unwrap()));
+    let socket = for_ever(UdpSocket::bind("0.0.0.0:0").unwrap());
     // SAFETY: likewise.
     let membership = opened(|out| unsafe { castio_membership_open(socket.as_raw_fd(), ptr::null(), out) });
-    let membership = Box::leak(Box::new(membership));
+    let membership = for_ever(membership);
     let get = || membership.load(Ordering::Relaxed);
     all.push((
         call!(castio_membership_wait(get(), SOME_MS)),
@@ -159,7 +160,7 @@ fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
         // SAFETY: texts, and a place.
         opened(|out| unsafe { castio_tunnel_open(CASTIO_TUNNEL_UDP, local, remote, ptr::null(), out) })
     };
-    let tunnel = Box::leak(Box::new(tunnel()));
+    let tunnel = for_ever(tunnel());
     let get = || tunnel.load(Ordering::Relaxed);
     let options = || castio_bridge_options { egress: c"lo".as_ptr(), ..sized() };
     let of_tunnel = || {
@@ -177,7 +178,7 @@ fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
 
     // SAFETY: an open tunnel, options, and a place.
     let bridge = opened(|out| unsafe { castio_bridge_open(get(), &options(), out) });
-    let bridge = Box::leak(Box::new(bridge));
+    let bridge = for_ever(bridge);
     let get = || bridge.load(Ordering::Relaxed);
     let of_bridge = vec![
         call!(castio_bridge_fd(get())),
@@ -190,7 +191,7 @@ fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
 
     // SAFETY: text, and a place.
     let amt = opened(|out| unsafe { castio_amt_open(c"127.0.0.1".as_ptr(), ptr::null(), out) });
-    let amt = Box::leak(Box::new(amt));
+    let amt = for_ever(amt);
     let get = || amt.load(Ordering::Relaxed);
     all.push((
         call!(castio_amt_receive(get(), &mut sized(), 1, SOME_MS)),
@@ -211,7 +212,7 @@ fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
     let options = castio_amt_relay_options { listen: c"127.0.0.1".as_ptr(), ..sized() };
     // SAFETY: options, and a place.
     let relay = opened(|out| unsafe { castio_amt_relay_open(&raw const options, out) });
-    let relay = Box::leak(Box::new(relay));
+    let relay = for_ever(relay);
     let get = || relay.load(Ordering::Relaxed);
     all.push((
         call!(castio_amt_relay_run(get(), SOME_MS)),
@@ -228,7 +229,7 @@ fn table() -> Vec<(Call<'static>, Vec<Call<'static>>)> {
     // SAFETY: texts, options, and a place.
     let subscription =
         opened(|out| unsafe { castio_subscribe(GROUP, 5000, SOURCE, c"lo".as_ptr(), &raw const options, out) });
-    let subscription = Box::leak(Box::new(subscription));
+    let subscription = for_ever(subscription);
     let get = || subscription.load(Ordering::Relaxed);
     all.push((
         call!(castio_subscription_receive(get(), &mut sized(), 1, SOME_MS)),
@@ -273,7 +274,7 @@ fn receiver() -> (UdpSocket, UdpSocket, &'static AtomicPtr<castio_receiver>) {
     from.connect(socket.local_addr().unwrap()).unwrap();
     // SAFETY: an open descriptor, and a place.
     let handle = opened(|out| unsafe { castio_receiver_open(socket.as_raw_fd(), ptr::null(), out) });
-    (socket, from, Box::leak(Box::new(handle)))
+    (socket, from, for_ever(handle))
 }
 
 fn receive(handle: *mut castio_receiver, timeout_ms: c_int) -> i64 {

@@ -106,6 +106,9 @@ fn set_buffer(stream: *mut FILE, len: usize) {
 
 #[test]
 fn exit_with_a_stalled_peer_has_an_end_and_no_clean_one() {
+    if std::env::var_os("CASTIO_SANITIZE").is_some() {
+        return support::tools::skip("LeakSanitizer gives exit() a status of its own");
+    }
     let Pair { writer: own, reader: peer, .. } = pair(Tcp4);
     let status = in_child(|| {
         let streams = Streams::open(own.try_clone().unwrap(), FOR_EVER);

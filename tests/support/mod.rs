@@ -20,6 +20,7 @@ pub mod forwarder;
 pub mod hosts;
 pub mod icmp;
 pub mod inspect;
+pub mod kept;
 pub mod library;
 pub mod link;
 pub mod memberships;
