@@ -159,7 +159,7 @@ fn a_flood_in_a_gateways_name_changes_nothing_for_it() {
             pair.forge(number);
             pair.pass(Duration::ZERO, &mut Vec::new());
             for group in groups {
-                assert_eq!(pair.world.destinations(group, &source(group, 1).to_string()), [here.clone()]);
+                assert_eq!(pair.world.destinations(group, &source(group, 1).to_string()), std::slice::from_ref(&here));
             }
         }
         let counters = pair.world.counters();
